@@ -1,0 +1,59 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// ErrTooLarge is returned by [Body] when the limit it was opened with is passed.
+// It is a statement about content (UNSCANNABLE), not an [*Error].
+var ErrTooLarge = errors.New("body is larger than its limit")
+
+// Body is the one owner of bytes being held: a wire body while it arrives and
+// is released, or a decoded layer of it. It has one writer; once sealed it may
+// be read by many at once.
+type Body interface {
+	// Append adds p to the end and takes ownership of it: the caller must not
+	// touch p again. The error is [ErrTooLarge], or an [*Error] of KindOverload
+	// (budget) or KindSpool (disk). After an error the body holds a prefix and
+	// takes no more.
+	Append(p []byte) error
+	// Write is Append of a copy of p.
+	io.Writer
+	// Seal ends the writing; the digest of all bytes is known from then on.
+	Seal() error
+	// Size is the number of bytes held so far.
+	Size() int64
+	// SHA256 is the digest of all bytes, valid once sealed.
+	SHA256() [32]byte
+	// ReadAt may be called concurrently, once sealed. An error that is not
+	// io.EOF is an [*Error] of KindSpool.
+	io.ReaderAt
+	// Close gives memory, disk and budget back; reading afterwards is a defect
+	// that returns an error. Closing twice is fine.
+	Close() error
+}
+
+// Store opens bodies against one shared budget of memory and disk.
+type Store interface {
+	// Open returns an empty body that takes at most limit bytes.
+	Open(limit int64) Body
+}
+
+// Labels are what the sender says about a body; all of it untrusted.
+type Labels struct {
+	// ContentType and ContentEncoding hold every header line of that name, in
+	// order, unparsed.
+	ContentType, ContentEncoding []string
+}
+
+// Unwrapper finds the objects inside a complete body.
+type Unwrapper interface {
+	// Unwrap calls found once for every object inside body, in any order and
+	// from the calling goroutine, and never for body itself. It returns what
+	// the wrapping alone proves: CLEAN when everything was unwrapped, else the
+	// reason it could not be (UNSCANNABLE, POLICY) or the failure (ERROR).
+	// Objects found stay readable until the closer is closed; it is never nil.
+	Unwrap(ctx context.Context, body Object, labels Labels, limits ContentLimits, found func(Object)) (Verdict, io.Closer)
+}

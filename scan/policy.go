@@ -1,0 +1,124 @@
+package scan
+
+import "time"
+
+// Leg is one direction of an exchange.
+type Leg uint8
+
+// The two legs.
+const (
+	Request Leg = iota
+	Response
+)
+
+// String returns "request" or "response".
+func (l Leg) String() string {
+	if l == Response {
+		return "response"
+	}
+	return "request"
+}
+
+// Action is what happens to a body.
+type Action uint8
+
+// The two actions. The zero value blocks.
+const (
+	Block Action = iota
+	Pass
+)
+
+// String returns "block" or "pass".
+func (a Action) String() string {
+	if a == Pass {
+		return "pass"
+	}
+	return "block"
+}
+
+// EngineMode says how the engines of a policy share the work.
+type EngineMode uint8
+
+const (
+	// ModeAll asks every engine at once; the worst outcome wins.
+	ModeAll EngineMode = iota
+	// ModeFirst asks the engines in order and takes the first answer that is
+	// no ERROR.
+	ModeFirst
+)
+
+// Policy says what to scan, how, and what to do with the outcome. It is
+// immutable; an exchange keeps the one it began with.
+type Policy struct {
+	Name    string
+	Engines []string // configured engine names, in order
+	Mode    EngineMode
+	// ScanRequest and ScanResponse say which legs are covered.
+	ScanRequest, ScanResponse bool
+	// MaxBodyBytes is the largest body held, in bytes of the wire body; larger
+	// is UNSCANNABLE(too-large).
+	MaxBodyBytes int64
+	// ScanTimeout bounds unwrapping and scanning of one complete body.
+	ScanTimeout time.Duration
+	// UploadTimeout bounds the time from a leg's headers to its end.
+	UploadTimeout time.Duration
+	// FailOpen passes outcome ERROR, and that only.
+	FailOpen bool
+	// PassUnscannable passes outcome UNSCANNABLE, save for the causes a door
+	// must never pass ([CauseUncoveredMode]).
+	PassUnscannable bool
+	// Enforce false passes everything and reports what would have happened.
+	Enforce bool
+	// ShowThreats lets block answers name the malware.
+	ShowThreats bool
+	// Content bounds the unwrapping.
+	Content ContentLimits
+}
+
+// ContentLimits bounds how far a body is unwrapped. Over a limit is a verdict,
+// never a shorter scan.
+type ContentLimits struct {
+	MaxObjects       int   // objects of one body, the raw body included
+	MaxDepth         int   // layers of wrapping around one object
+	MaxCodings       int   // stacked content codings
+	MaxExpandedBytes int64 // bytes that all layers of one body may expand to
+	MaxRatio         int64 // expanded to wrapped bytes, judged after 8 MiB of output
+}
+
+// Covers reports whether the leg's bodies are scanned.
+func (p *Policy) Covers(l Leg) bool {
+	if l == Response {
+		return p.ScanResponse
+	}
+	return p.ScanRequest
+}
+
+// ActionFor turns a verdict into what happens to the body. Only CLEAN passes by
+// itself; an undecided verdict is an ERROR.
+func (p *Policy) ActionFor(v Verdict) Action {
+	pass := !p.Enforce
+	switch v.Outcome {
+	case OutcomeClean:
+		pass = true
+	case OutcomeUnscannable:
+		pass = pass || p.PassUnscannable && v.Cause != CauseUncoveredMode
+	case OutcomeError, OutcomeUndecided:
+		pass = pass || p.FailOpen
+	case OutcomePolicy, OutcomeInfected:
+	}
+	if pass {
+		return Pass
+	}
+	return Block
+}
+
+// Attributes of an exchange, as far as they are known when the policy is
+// chosen: at the request headers. All of it is untrusted.
+type Attributes struct {
+	Method, Scheme, Host, Path string
+	// Header returns the values of a header by its lower-case name, joined
+	// with a comma, or "".
+	Header func(name string) string
+	// Headers are all headers by lower-case name, repeated ones joined with a comma.
+	Headers func() map[string]string
+}
