@@ -30,6 +30,11 @@ type Body interface {
 	// ReadAt may be called concurrently, once sealed. An error that is not
 	// io.EOF is an [*Error] of KindSpool.
 	io.ReaderAt
+	// Slice returns up to limit bytes from off without a copy where that is
+	// possible, at least one unless off is the end (io.EOF). What it returns
+	// must not be changed and stays valid until the next Slice or Close. One
+	// caller at a time.
+	Slice(off int64, limit int) ([]byte, error)
 	// Close gives memory, disk and budget back; reading afterwards is a defect
 	// that returns an error. Closing twice is fine.
 	Close() error
