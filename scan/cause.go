@@ -43,6 +43,7 @@ const (
 	CauseUncoveredMode    Cause = "uncovered-mode"    // Envoy does not deliver the body that the policy covers
 	CauseTunnel           Cause = "tunnel"            // Upgrade or CONNECT: no body that ends
 	CauseAmbiguousHeaders Cause = "ambiguous-headers" // e.g. two Content-Type lines
+	CauseRuleFailed       Cause = "rule-failed"       // a rule could not be evaluated for this exchange
 )
 
 // Causes of ERROR.
@@ -67,7 +68,7 @@ func Causes() []Cause {
 		CauseActiveContent, CauseInvalidFile, CauseEnginePolicy,
 		CauseTooLarge, CauseUnknownCoding, CauseMalformedCoding, CauseMalformedBody, CauseTooDeep, CauseTooManyObjects,
 		CauseExpansion, CauseScanTimeout, CauseEngineLimit, CausePartialContent, CauseUploadDeadline, CauseUncoveredMode,
-		CauseTunnel, CauseAmbiguousHeaders,
+		CauseTunnel, CauseAmbiguousHeaders, CauseRuleFailed,
 		CauseEngineUnreachable, CauseEngineTimeout, CauseEngineProtocol, CauseEngineRefused, CauseOverload, CauseSpool,
 		CauseUnknownPolicy, CauseDraining, CauseInternal,
 	}
