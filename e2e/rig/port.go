@@ -1,0 +1,14 @@
+package rig
+
+import "net"
+
+// FreeAddress returns a loopback address with a port that nobody listened on a
+// moment ago. The system hands such ports out in turn, so two calls do not get
+// the same one.
+func FreeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // does not block
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
