@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/portcullis-av/portcullis/scan"
@@ -33,6 +32,9 @@ type RuleError struct {
 func (e *RuleError) Error() string { return fmt.Sprintf("rules[%d]: %v", e.Index, e.Err) }
 
 func (e *RuleError) Unwrap() error { return e.Err }
+
+// Cause is what an exchange is refused with when its rule fails.
+func (e *RuleError) Cause() scan.Cause { return scan.CauseRuleFailed }
 
 // New compiles the rules. Every rule that is wrong is in the returned errors,
 // each a [*RuleError]; the Set is nil then.
@@ -70,7 +72,14 @@ func New(policies []scan.Policy, rules []Rule) (*Set, []error) {
 
 // ErrUnknown means that a route names a policy that does not exist. The caller
 // must refuse the exchange: a route that asks for a policy must not get another.
-var ErrUnknown = errors.New("there is no policy of that name")
+var ErrUnknown error = unknownPolicy{}
+
+type unknownPolicy struct{}
+
+func (unknownPolicy) Error() string { return "there is no policy of that name" }
+
+// Cause is what an exchange is refused with.
+func (unknownPolicy) Cause() scan.Cause { return scan.CauseUnknownPolicy }
 
 // Choose returns the policy of an exchange: the one named, else that of the
 // first rule that matches, else the default.

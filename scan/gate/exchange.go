@@ -1,0 +1,194 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+// Exchange is one HTTP transaction at the gate. A door uses it from one
+// goroutine; only the judging runs beside it.
+type Exchange struct {
+	gate    *Gate
+	setup   *Setup
+	policy  *scan.Policy
+	broken  *scan.Verdict // set when no policy could be chosen
+	id      string
+	start   time.Time
+	request Head
+	legs    [2]leg
+	judging sync.WaitGroup
+}
+
+// leg is one direction.
+type leg struct {
+	seen     bool
+	decided  bool
+	head     Head
+	begun    time.Time
+	body     scan.Body
+	decision Decision
+	held     time.Duration
+	judged   Judgement
+}
+
+// ID names the exchange in answers, logs and audit.
+func (x *Exchange) ID() string { return x.id }
+
+// Policy is the policy this exchange is under.
+func (x *Exchange) Policy() *scan.Policy { return x.policy }
+
+// Covers reports whether the policy scans the leg.
+func (x *Exchange) Covers(l scan.Leg) bool { return x.policy.Covers(l) }
+
+// Plan says what to do with a leg whose headers are known. delivered says that
+// the door will get the whole body before any of it goes on; where it will not,
+// a covered body is refused rather than passed as if it were scanned.
+func (x *Exchange) Plan(l scan.Leg, h Head, delivered bool) Plan {
+	s := &x.legs[l]
+	s.seen, s.head, s.begun = true, h, time.Now()
+	switch {
+	case x.broken != nil:
+		return x.planned(l, *x.broken)
+	case !x.policy.Covers(l):
+		s.decided, s.decision = true, Decision{Action: scan.Pass}
+		return Plan{Decision: s.decision}
+	case h.Empty:
+		return x.planned(l, scan.Verdict{Outcome: scan.OutcomeClean, Cause: scan.CauseEmpty})
+	case h.Tunnel:
+		return x.planned(l, unscannable(scan.CauseTunnel, "an Upgrade or CONNECT has no body that ends"))
+	case !delivered:
+		return x.planned(l, unscannable(scan.CauseUncoveredMode, "Envoy's processing mode does not deliver this leg's body"))
+	case h.ContentLength > x.policy.MaxBodyBytes:
+		return x.planned(l, tooLarge(x.policy))
+	}
+	s.body = x.setup.Store.Open(x.policy.MaxBodyBytes)
+	return Plan{Hold: true}
+}
+
+// PassUntouched lets a leg go on unscanned although the policy covers it; for
+// answers that the proxy itself made and no origin could have written.
+func (x *Exchange) PassUntouched(l scan.Leg, h Head) Plan {
+	s := &x.legs[l]
+	s.seen, s.head, s.begun = true, h, time.Now()
+	s.decided, s.decision = true, Decision{Action: scan.Pass}
+	return Plan{Decision: s.decision}
+}
+
+func (x *Exchange) planned(l scan.Leg, v scan.Verdict) Plan {
+	return Plan{Decision: x.decide(l, v)}
+}
+
+// decide turns a verdict into the leg's one decision.
+func (x *Exchange) decide(l scan.Leg, v scan.Verdict) Decision {
+	s := &x.legs[l]
+	s.decided, s.held = true, time.Since(s.begun)
+	s.decision = Decision{Action: x.policy.ActionFor(v), Covered: true, Verdict: v}
+	return s.decision
+}
+
+// Append holds p, taking ownership of it. When the body cannot be held, ok is
+// false and the decision stands: a door that may pass the leg releases what is
+// held, then p, then the rest as it comes.
+func (x *Exchange) Append(l scan.Leg, p []byte) (d Decision, ok bool) {
+	err := x.legs[l].body.Append(p)
+	switch {
+	case err == nil:
+		return Decision{}, true
+	case errors.Is(err, scan.ErrTooLarge):
+		return x.decide(l, tooLarge(x.policy)), false
+	}
+	return x.decide(l, scan.ErrorVerdict(err)), false
+}
+
+// Expire decides about a leg whose body was not complete in time.
+func (x *Exchange) Expire(l scan.Leg) Decision {
+	return x.decide(l, unscannable(scan.CauseUploadDeadline, "the body was not complete in "+x.policy.UploadTimeout.String()))
+}
+
+// Judge scans the held body in a goroutine and calls done from it, exactly once,
+// soon after the policy's scan time-out or the end of ctx at the latest. The
+// door hands the judgement to Decide, in its own goroutine.
+func (x *Exchange) Judge(ctx context.Context, l scan.Leg, done func(Judgement)) {
+	body, labels := x.legs[l].body, x.legs[l].head.Labels
+	x.judging.Go(func() { done(x.judge(ctx, body, labels)) })
+}
+
+// Decide takes a judgement as the leg's decision.
+func (x *Exchange) Decide(l scan.Leg, j Judgement) Decision {
+	x.legs[l].judged = j
+	return x.decide(l, j.Verdict)
+}
+
+// JudgeLimit is when a door may give up waiting for Judge: an engine that heeds
+// its context has answered by then.
+func (x *Exchange) JudgeLimit() time.Duration { return x.policy.ScanTimeout + judgeSlack }
+
+// judgeSlack is what an engine gets to notice that its context ended.
+const judgeSlack = time.Second
+
+// GiveUp decides about a leg whose judgement did not come in time.
+func (x *Exchange) GiveUp(l scan.Leg) Decision {
+	return x.decide(l, scan.Verdict{
+		Outcome: scan.OutcomeError, Cause: scan.CauseEngineTimeout,
+		Detail: "an engine did not answer within scan_timeout nor heed its end",
+	})
+}
+
+// Body is what is held of a leg whose plan was to hold it.
+func (x *Exchange) Body(l scan.Leg) scan.Body { return x.legs[l].body }
+
+// Free gives a leg's body back early, once it is released.
+func (x *Exchange) Free(l scan.Leg) {
+	if b := x.legs[l].body; b != nil {
+		_ = b.Close() // an unlinked file: nothing to lose, nothing to do
+	}
+}
+
+// Finish records the exchange and frees what it holds, when the last judging
+// goroutine has let go of it. The door ends the context it gave to Judge first.
+func (x *Exchange) Finish(end string) {
+	x.setup.Observer.Observe(x.record(end))
+	x.gate.open.Add(-1)
+	if !x.holds() {
+		return
+	}
+	go func() {
+		x.judging.Wait()
+		x.Free(scan.Request)
+		x.Free(scan.Response)
+	}()
+}
+
+func (x *Exchange) holds() bool {
+	return x.legs[scan.Request].body != nil || x.legs[scan.Response].body != nil
+}
+
+func (x *Exchange) record(end string) *Record {
+	r := &Record{
+		ID: x.id, RequestID: x.request.RequestID, Policy: x.policy.Name, Enforced: x.policy.Enforce,
+		Method: x.request.Method, Host: x.request.Host, Path: x.request.Path,
+		Start: x.start, Duration: time.Since(x.start), End: end,
+	}
+	for i := range x.legs {
+		s := &x.legs[i]
+		r.Legs[i] = LegRecord{Seen: s.seen, Decided: s.decided, Decision: s.decision, Held: s.held}
+		if s.body != nil {
+			r.Legs[i].Bytes = s.body.Size()
+		}
+		r.Legs[i].Objects, r.Legs[i].Judged = s.judged.Objects, s.judged.Took
+	}
+	return r
+}
+
+func unscannable(c scan.Cause, detail string) scan.Verdict {
+	return scan.Verdict{Outcome: scan.OutcomeUnscannable, Cause: c, Detail: detail}
+}
+
+func tooLarge(p *scan.Policy) scan.Verdict {
+	return unscannable(scan.CauseTooLarge, fmt.Sprintf("the body is larger than max_body_bytes, %d", p.MaxBodyBytes))
+}

@@ -1,0 +1,82 @@
+package gate
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+// Chooser finds the policy of an exchange. Its error may say the cause to refuse
+// with (a method Cause() scan.Cause).
+type Chooser interface {
+	Choose(a scan.Attributes, name string) (*scan.Policy, error)
+}
+
+// Observer is told once of every exchange that ended, however it ended. It must
+// not block.
+type Observer interface {
+	Observe(r *Record)
+}
+
+// Setup is what the gate works with. It is swapped whole; an exchange keeps the
+// one it began with.
+type Setup struct {
+	Policies Chooser
+	Engines  map[string]scan.Engine // by configured name
+	Store    scan.Store
+	Unwrap   scan.Unwrapper
+	Observer Observer
+}
+
+// Gate holds and judges bodies. It is safe for concurrent use.
+type Gate struct {
+	setup atomic.Pointer[Setup]
+	open  atomic.Int64
+}
+
+// New returns a gate that works with s.
+func New(s Setup) *Gate {
+	g := &Gate{}
+	g.Swap(s)
+	return g
+}
+
+// Swap replaces the setup for exchanges that begin from now on.
+func (g *Gate) Swap(s Setup) { g.setup.Store(&s) }
+
+// Open is the number of exchanges that have not finished.
+func (g *Gate) Open() int64 { return g.open.Load() }
+
+// Begin starts an exchange. policyName is what the operator's route asks for, or
+// "": it must never come from a client. Finish must be called in the end.
+func (g *Gate) Begin(h Head, policyName string) *Exchange {
+	g.open.Add(1)
+	x := &Exchange{gate: g, setup: g.setup.Load(), id: newID(), start: time.Now(), request: h}
+	p, err := x.setup.Policies.Choose(h.Attributes, policyName)
+	if err == nil {
+		x.policy = p
+		return x
+	}
+	// Without a policy nothing may pass, not even by a fail-open switch.
+	x.policy = &scan.Policy{Name: "none", Enforce: true, ScanRequest: true, ScanResponse: true}
+	x.broken = &scan.Verdict{Outcome: scan.OutcomeUnscannable, Cause: scan.CauseRuleFailed, Detail: err.Error()}
+	var named interface{ Cause() scan.Cause }
+	if errors.As(err, &named) {
+		x.broken.Cause = named.Cause()
+	}
+	if x.broken.Cause == scan.CauseUnknownPolicy {
+		x.broken.Outcome = scan.OutcomeError
+	}
+	return x
+}
+
+// newID names an exchange in answers, logs and audit. It is no secret.
+func newID() string {
+	s := strconv.FormatUint(rand.Uint64(), 16)
+	const zeros = "0000000000000000"
+	return zeros[:16-len(s)] + s
+}

@@ -1,0 +1,191 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+// parallelObjects bounds how many objects of one body are scanned at once, so
+// that one body of many parts cannot take every engine slot.
+const parallelObjects = 4
+
+// Judgement is what judging a complete body came to.
+type Judgement struct {
+	Verdict scan.Verdict
+	Objects int           // scanned, the raw body included
+	Took    time.Duration // unwrapping and scanning
+}
+
+// judge unwraps and scans a complete body. It never panics.
+func (x *Exchange) judge(ctx context.Context, body scan.Body, labels scan.Labels) (j Judgement) {
+	start := time.Now()
+	defer func() {
+		if r := recover(); r != nil {
+			j.Verdict = scan.Verdict{
+				Outcome: scan.OutcomeError, Cause: scan.CauseInternal,
+				Detail: fmt.Sprintf("panic while judging: %v\n%s", r, debug.Stack()),
+			}
+		}
+		j.Took = time.Since(start)
+	}()
+	if err := body.Seal(); err != nil {
+		return Judgement{Verdict: scan.ErrorVerdict(err)}
+	}
+	if body.Size() == 0 {
+		return Judgement{Verdict: scan.Verdict{Outcome: scan.OutcomeClean, Cause: scan.CauseEmpty}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, x.policy.ScanTimeout)
+	defer cancel()
+
+	root := scan.Object{Path: "body", Size: body.Size(), SHA256: body.SHA256(), Content: body}
+	if len(labels.ContentType) == 1 {
+		root.ContentType = labels.ContentType[0]
+	}
+	objects := []scan.Object{root}
+	v, inner := x.setup.Unwrap.Unwrap(ctx, root, labels, x.policy.Content, func(o scan.Object) {
+		objects = append(objects, o)
+	})
+	defer closeInner(inner)
+	if v.Outcome == scan.OutcomeError && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		// The content made the unwrapping slow, no engine did: a client must not
+		// be able to turn that into a fail-open pass.
+		v = unscannable(scan.CauseScanTimeout, "unwrapping took longer than scan_timeout")
+	}
+	return Judgement{Verdict: x.scanAll(ctx, objects, v), Objects: len(objects)}
+}
+
+func closeInner(c io.Closer) {
+	_ = c.Close() // what was unwrapped is ours alone; the verdict stands
+}
+
+// scanAll asks the engines about every object; the worst outcome wins, the
+// unwrapping's own included. INFECTED ends the rest early: nothing is worse.
+func (x *Exchange) scanAll(ctx context.Context, objects []scan.Object, unwrapped scan.Verdict) scan.Verdict {
+	if len(x.policy.Engines) == 0 {
+		return scan.Verdict{
+			Outcome: scan.OutcomeError, Cause: scan.CauseInternal,
+			Detail: "policy " + x.policy.Name + " has no engine",
+		}
+	}
+	if len(objects) == 1 {
+		return scan.Worst(x.scanOne(ctx, objects[0]), unwrapped)
+	}
+	var (
+		mu    sync.Mutex
+		worst = scan.CleanVerdict()
+		group errgroup.Group
+	)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group.SetLimit(parallelObjects)
+	for _, o := range objects {
+		group.Go(func() error {
+			v := x.scanSafely(ctx, o)
+			mu.Lock()
+			defer mu.Unlock()
+			worst = scan.Worst(worst, v)
+			if v.Outcome == scan.OutcomeInfected {
+				cancel()
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // every failure is a verdict
+	return scan.Worst(worst, unwrapped)
+}
+
+// scanSafely is scanOne for goroutines of its own, where a panic of an engine
+// would end the process.
+func (x *Exchange) scanSafely(ctx context.Context, o scan.Object) (v scan.Verdict) {
+	defer func() {
+		if r := recover(); r != nil {
+			v = scan.Verdict{
+				Outcome: scan.OutcomeError, Cause: scan.CauseInternal, Object: o.Path,
+				Detail: fmt.Sprintf("panic while scanning: %v\n%s", r, debug.Stack()),
+			}
+		}
+	}()
+	return x.scanOne(ctx, o)
+}
+
+// scanOne asks the policy's engines about one object.
+func (x *Exchange) scanOne(ctx context.Context, o scan.Object) scan.Verdict {
+	names := x.policy.Engines
+	switch {
+	case len(names) == 1:
+		return x.ask(ctx, names[0], o)
+	case x.policy.Mode == scan.ModeFirst:
+		return x.askInTurn(ctx, names, o)
+	}
+	verdicts := make([]scan.Verdict, len(names))
+	var group sync.WaitGroup
+	for i, name := range names {
+		group.Go(func() { verdicts[i] = x.askSafely(ctx, name, o) })
+	}
+	group.Wait()
+	worst := verdicts[0]
+	for _, v := range verdicts[1:] {
+		worst = scan.Worst(worst, v)
+	}
+	return worst
+}
+
+// askInTurn takes the first answer that is no ERROR.
+func (x *Exchange) askInTurn(ctx context.Context, names []string, o scan.Object) scan.Verdict {
+	var first scan.Verdict
+	for i, name := range names {
+		v := x.ask(ctx, name, o)
+		if v.Outcome != scan.OutcomeError {
+			return v
+		}
+		if i == 0 {
+			first = v
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return first
+}
+
+func (x *Exchange) askSafely(ctx context.Context, name string, o scan.Object) (v scan.Verdict) {
+	defer func() {
+		if r := recover(); r != nil {
+			v = scan.Verdict{
+				Outcome: scan.OutcomeError, Cause: scan.CauseInternal, Engine: name, Object: o.Path,
+				Detail: fmt.Sprintf("panic while scanning: %v\n%s", r, debug.Stack()),
+			}
+		}
+	}()
+	return x.ask(ctx, name, o)
+}
+
+// ask gets one engine's verdict about one object. An engine that says nothing
+// in particular has said ERROR.
+func (x *Exchange) ask(ctx context.Context, name string, o scan.Object) scan.Verdict {
+	engine, ok := x.setup.Engines[name]
+	if !ok {
+		return scan.Verdict{Outcome: scan.OutcomeError, Cause: scan.CauseInternal, Detail: "there is no engine " + name}
+	}
+	v, err := engine.Scan(ctx, o)
+	switch {
+	case err != nil:
+		v = scan.ErrorVerdict(err)
+	case v.Outcome == scan.OutcomeUndecided:
+		v = scan.ErrorVerdict(&scan.Error{Kind: scan.KindProtocol, Op: "read the verdict", Err: errNoOutcome})
+	}
+	v.Engine, v.Object = name, o.Path
+	v.Threats = scan.SafeThreats(v.Threats)
+	return v
+}
+
+var errNoOutcome = errors.New("the engine returned no outcome")
