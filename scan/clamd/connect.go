@@ -1,0 +1,64 @@
+package clamd
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+// backlogPause is the time between two tries at a unix socket whose backlog is
+// full. TCP waits in the kernel; a unix socket says EAGAIN at once.
+const backlogPause = 20 * time.Millisecond
+
+// connect returns a connection that closes when ctx ends. release closes it and
+// must be called.
+func (e *Engine) connect(ctx context.Context) (conn net.Conn, release func(), err error) {
+	if ctx.Err() != nil {
+		return nil, nil, ended(ctx)
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, e.connectTimeout)
+	defer cancel()
+	conn, err = e.dial(dialCtx)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, nil, ended(ctx)
+	case errors.Is(err, syscall.EAGAIN):
+		return nil, nil, &scan.Error{Kind: scan.KindOverload, Op: "connect to clamd", Err: err}
+	default:
+		return nil, nil, &scan.Error{Kind: scan.KindUnreachable, Op: "connect to clamd", Err: err}
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return conn, func() {
+		stop()
+		_ = conn.Close()
+	}, nil
+}
+
+func (e *Engine) dial(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer
+	for {
+		conn, err := dialer.DialContext(ctx, e.network, e.address)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return conn, err
+		}
+		pause := time.NewTimer(backlogPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+		pause.Stop()
+		if ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+// ended is the error of a call whose context ended.
+func ended(ctx context.Context) error {
+	return &scan.Error{Kind: scan.KindOf(ctx.Err()), Op: "scan with clamd", Err: ctx.Err()}
+}
