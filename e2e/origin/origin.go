@@ -280,6 +280,9 @@ func bodyAllowed(status int) bool {
 
 func (o *Origin) send(w http.ResponseWriter, r *http.Request, a Answer) {
 	body := a.Body.Reader()
+	if a.Length == Chunked {
+		_ = http.NewResponseController(w).Flush() // else the server declares the length of a short body
+	}
 	switch {
 	case a.ResetAt > 0:
 		_, _ = io.CopyN(w, body, a.ResetAt)
@@ -291,8 +294,6 @@ func (o *Origin) send(w http.ResponseWriter, r *http.Request, a Answer) {
 		if !pass(r.Context(), a.Gate) {
 			return
 		}
-	case a.Length == Chunked && a.Body.Size() == 0:
-		_ = http.NewResponseController(w).Flush() // else the server would declare a length of 0
 	}
 	_, _ = io.Copy(w, body) // whether it arrived is for the client to say
 }

@@ -84,7 +84,7 @@ func StartEnvoy(o EnvoyOptions) (*Envoy, error) {
 		"--concurrency", strconv.Itoa(max(o.Concurrency, 1)),
 		"--disable-hot-restart", // no shared memory: any number of Envoys live side by side
 		"--drain-time-s", "1",
-		"--log-level", "info", // debug prints bodies
+		"--log-level", "warning", // info is mostly a list of extensions; debug prints bodies
 	)
 	if err != nil {
 		return nil, err

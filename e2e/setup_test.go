@@ -1,0 +1,200 @@
+package e2e_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/portcullis-av/portcullis/e2e/client"
+	"github.com/portcullis-av/portcullis/e2e/origin"
+	"github.com/portcullis-av/portcullis/e2e/rig"
+	"github.com/portcullis-av/portcullis/envoy"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Every exchange that has nothing to wait for ends long before this, also with
+// the race detector on a busy machine; longer is a hang.
+const exchangeTimeout = 60 * time.Second
+
+// missing skips the test for want of an installable part, which is a failure
+// where everything is promised to be installed.
+func missing(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s (CI=true)", reason)
+	}
+	t.Skipf("%s; e2e/install fetches it", reason)
+}
+
+func needEnvoy(t *testing.T) string {
+	t.Helper()
+	path, err := rig.FindEnvoy(t.Context())
+	if err != nil {
+		missing(t, err.Error())
+	}
+	return path
+}
+
+// build is done once for all tests: it is the slowest step of the room.
+var build = sync.OnceValues(func() (string, error) {
+	// Not a test's folder: it outlives the test that came first. The file is
+	// replaced, not piled up, by the next run.
+	dir := fmt.Sprintf("%s/portcullis-e2e-%d", os.TempDir(), os.Getuid())
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	return rig.BuildPortcullis(context.Background(), dir, raceDetector)
+})
+
+func needPortcullis(t *testing.T) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// newID is an id for an exchange, fit for a canary.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func startOrigin(t *testing.T) *origin.Origin {
+	t.Helper()
+	o, err := origin.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Close() })
+	return o
+}
+
+// startPortcullis runs until the test ends. On failure its log is shown.
+func startPortcullis(t *testing.T, o rig.PortcullisOptions) *rig.Portcullis {
+	t.Helper()
+	o.Binary, o.Dir = needPortcullis(t), t.TempDir()
+	p, err := rig.StartPortcullis(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Kill()
+		showLog(t, "portcullis", p.Process)
+		if race := raceReport(p.Output()); race != "" {
+			t.Errorf("portcullis has a data race:\n%s", race)
+		}
+	})
+	return p
+}
+
+func raceReport(output []byte) string {
+	_, report, found := strings.Cut(string(output), "WARNING: DATA RACE")
+	if !found {
+		return ""
+	}
+	return report[:min(len(report), 8<<10)]
+}
+
+// startEnvoy runs an Envoy with the generated configuration until the test
+// ends. On failure its log is shown.
+func startEnvoy(t *testing.T, o envoy.Options) (e *rig.Envoy, address string) {
+	t.Helper()
+	o.Listen, o.Admin = "127.0.0.1:0", "127.0.0.1:0"
+	config, err := envoy.StaticYAML(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err = rig.StartEnvoy(rig.EnvoyOptions{Binary: needEnvoy(t), Dir: t.TempDir(), Config: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		select {
+		case <-e.Done():
+			t.Error("envoy ended by itself")
+		default:
+		}
+		e.Kill()
+		showLog(t, "envoy", e.Process)
+	})
+	if address, err = e.Address(); err != nil {
+		t.Fatal(err)
+	}
+	return e, address
+}
+
+func showLog(t *testing.T, name string, p *rig.Process) {
+	t.Helper()
+	if t.Failed() {
+		t.Logf("the last lines of %s:\n%s", name, p.Tail(40))
+	}
+}
+
+// gate is an Envoy with a processor beside it and an origin behind it.
+type gate struct {
+	name       string // of the profile
+	address    string // of Envoy's listener
+	envoy      *rig.Envoy
+	portcullis *rig.Portcullis
+	origin     *origin.Origin
+}
+
+// exchange is one exchange and all that is known about it afterwards.
+type exchange struct {
+	client.Result
+	id      string
+	seen    origin.Seen
+	arrived bool // at the origin: at least the request headers
+	client  *client.Client
+	gate    *gate
+}
+
+// send sends r under a fresh connection and id, and fails the test when no
+// answer comes. The origin answers as a says.
+func (g *gate) send(t *testing.T, p client.Protocol, r client.Request, a origin.Answer) exchange {
+	t.Helper()
+	x, err := g.try(t, newID(), p, r, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// try is send for exchanges that may get no answer.
+func (g *gate) try(t *testing.T, id string, p client.Protocol, r client.Request, a origin.Answer) (exchange, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), exchangeTimeout)
+	defer cancel()
+	c := client.New(g.address, p)
+	defer c.Close()
+	g.origin.Expect(id, a)
+	r.Header = r.Header.Clone()
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	r.Header.Set(origin.IDHeader, id)
+	res, err := c.Do(ctx, r)
+	x := exchange{Result: res, id: id, client: c, gate: g}
+	if err == nil && res.Err == nil && !a.Early {
+		// An answer of the origin's own comes after it read the request, but its
+		// record is made by another goroutine.
+		if _, ok := g.origin.Seen(id); ok {
+			_, err = g.origin.Await(ctx, id)
+		}
+	}
+	x.seen, x.arrived = g.origin.Seen(id)
+	return x, err
+}
