@@ -1,0 +1,12 @@
+// Package envoy writes Envoy configuration that keeps Portcullis' promise: the
+// listener, the external-processing filter and the clusters of a stand-alone
+// Envoy ([Static], [StaticYAML]), and the EnvoyFilter objects that put the same
+// filter into an Istio mesh ([IstioYAML]).
+//
+// Everything is built as Envoy's own protobuf messages, checked by their
+// validation rules, and only then printed as YAML, with the reason beside every
+// setting that is not Envoy's default.
+//
+// The package must not know how Portcullis scans, its configuration file, or
+// how an Envoy process is started. It opens no connection and no file.
+package envoy

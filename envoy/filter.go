@@ -1,0 +1,56 @@
+package envoy
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+const (
+	// filterName is the filter's name in http_filters, and so the key of
+	// per-route settings.
+	filterName = "portcullis"
+	// metadataNamespace is where Portcullis writes the verdict for access logs.
+	metadataNamespace = "portcullis"
+	// policyHeader is the gRPC metadata that names the Portcullis policy.
+	policyHeader = "x-portcullis-policy"
+)
+
+// filter is the external-processing filter; cluster is where Portcullis is.
+func (g gate) filter(cluster string) *extprocv3.ExternalProcessor {
+	t := g.timers()
+	body := g.profile.bodyMode()
+	f := &extprocv3.ExternalProcessor{
+		GrpcService: &corev3.GrpcService{
+			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+				EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: cluster},
+			},
+			InitialMetadata: g.initialMetadata(),
+		},
+		ProcessingMode:    processingMode(body, body),
+		MessageTimeout:    durationpb.New(t.message),
+		MaxMessageTimeout: durationpb.New(t.maxMessage),
+		StatusOnError:     &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+		MetadataOptions: &extprocv3.MetadataOptions{
+			ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{metadataNamespace}},
+		},
+	}
+	switch g.profile {
+	case Duplex:
+		f.AllowContentLengthHeader = true
+	case Adaptive:
+		f.AllowContentLengthHeader = true
+		f.AllowModeOverride = true
+		f.AllowedOverrideModes = overrides()
+	case Buffered:
+	}
+	return f
+}
+
+func (g gate) initialMetadata() []*corev3.HeaderValue {
+	if g.policy == "" {
+		return nil
+	}
+	return []*corev3.HeaderValue{{Key: policyHeader, Value: g.policy}}
+}
