@@ -57,7 +57,7 @@ func New(c Config) (*Engine, error) {
 func parseAddress(s string) (network, address string, err error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		if path == "" {
-			return "", "", fmt.Errorf("clamd address %q: no path after unix:", s)
+			return "", "", fmt.Errorf("clamd address %q: no path after the scheme unix", s)
 		}
 		return "unix", path, nil
 	}

@@ -59,7 +59,24 @@ func wantInfected(t *testing.T, e scan.Engine, o scan.Object) {
 
 // wantError expects a failure that is an *scan.Error and nothing that could be
 // taken for clean.
-func wantError(t *testing.T, ctx context.Context, e scan.Engine, o scan.Object) error {
+func wantError(t *testing.T, ctx context.Context, e scan.Engine, o scan.Object) {
+	t.Helper()
+	_ = failure(t, ctx, e, o)
+}
+
+// wantKind is wantError for a failure of one kind.
+func wantKind(t *testing.T, ctx context.Context, e scan.Engine, o scan.Object, want scan.Kind) {
+	t.Helper()
+	err := failure(t, ctx, e, o)
+	if err == nil {
+		return
+	}
+	if got := scan.KindOf(err); got != want {
+		t.Errorf("object of %d bytes: error %q of kind %v, want kind %v", o.Size, err, got, want)
+	}
+}
+
+func failure(t *testing.T, ctx context.Context, e scan.Engine, o scan.Object) error {
 	t.Helper()
 	v, err := scanWatched(t, ctx, e, o)
 	if err == nil {
@@ -73,17 +90,6 @@ func wantError(t *testing.T, ctx context.Context, e scan.Engine, o scan.Object) 
 		t.Errorf("object of %d bytes: error %v is a %T, want a *scan.Error", o.Size, err, err)
 	}
 	return err
-}
-
-func wantKind(t *testing.T, ctx context.Context, e scan.Engine, o scan.Object, want scan.Kind) {
-	t.Helper()
-	err := wantError(t, ctx, e, o)
-	if err == nil {
-		return
-	}
-	if got := scan.KindOf(err); got != want {
-		t.Errorf("object of %d bytes: error %q of kind %v, want kind %v", o.Size, err, got, want)
-	}
 }
 
 func wantSoon(t *testing.T, end time.Time) {

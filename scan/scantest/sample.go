@@ -19,12 +19,16 @@ func EICAR() []byte {
 func Text(n int, seed uint64) []byte {
 	rng := rand.New(rand.NewPCG(seed, uint64(n)))
 	text := make([]byte, n)
+	var random uint64
 	for i := range text {
+		if i%8 == 0 {
+			random = rng.Uint64()
+		}
+		text[i] = 'a' + byte(random%26)
+		random >>= 8
 		if i%80 == 79 {
 			text[i] = '\n'
-			continue
 		}
-		text[i] = 'a' + byte(rng.IntN(26))
 	}
 	return text
 }
