@@ -1,0 +1,129 @@
+package extproc
+
+import (
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/portcullis-av/portcullis/scan"
+	"github.com/portcullis-av/portcullis/scan/gate"
+)
+
+// MetadataNamespace is where the dynamic metadata of answers lives; Envoy takes
+// it only if the filter's receiving_namespaces name it.
+const MetadataNamespace = "portcullis"
+
+// headersAnswer answers a headers message; mutation may be nil.
+func headersAnswer(l scan.Leg, mutation *extprocv3.HeaderMutation) *extprocv3.ProcessingResponse {
+	h := &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{HeaderMutation: mutation}}
+	if l == scan.Response {
+		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: h}}
+	}
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{RequestHeaders: h}}
+}
+
+// bodyAnswer answers one body message outside FULL_DUPLEX: Envoy's own copy of
+// the bytes goes on. A mutation works in BUFFERED only, where the headers wait.
+func bodyAnswer(l scan.Leg, mutation *extprocv3.HeaderMutation) *extprocv3.ProcessingResponse {
+	return body(l, &extprocv3.CommonResponse{HeaderMutation: mutation})
+}
+
+// chunkAnswer sends bytes on in FULL_DUPLEX, where Envoy keeps no copy.
+func chunkAnswer(l scan.Leg, data []byte, end bool) *extprocv3.ProcessingResponse {
+	return body(l, &extprocv3.CommonResponse{BodyMutation: &extprocv3.BodyMutation{
+		Mutation: &extprocv3.BodyMutation_StreamedResponse{
+			StreamedResponse: &extprocv3.StreamedBodyResponse{Body: data, EndOfStream: end},
+		},
+	}})
+}
+
+func body(l scan.Leg, c *extprocv3.CommonResponse) *extprocv3.ProcessingResponse {
+	b := &extprocv3.BodyResponse{Response: c}
+	if l == scan.Response {
+		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: b}}
+	}
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestBody{RequestBody: b}}
+}
+
+// trailersAnswer answers a trailers message and removes the named ones.
+func trailersAnswer(l scan.Leg, remove []string) *extprocv3.ProcessingResponse {
+	t := &extprocv3.TrailersResponse{}
+	if len(remove) > 0 {
+		t.HeaderMutation = &extprocv3.HeaderMutation{RemoveHeaders: remove}
+	}
+	if l == scan.Response {
+		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseTrailers{ResponseTrailers: t}}
+	}
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{RequestTrailers: t}}
+}
+
+// mutation sets the verdict header (verdict "" sets none) and removes names.
+func mutation(verdict string, remove []string) *extprocv3.HeaderMutation {
+	if verdict == "" && len(remove) == 0 {
+		return nil
+	}
+	m := &extprocv3.HeaderMutation{RemoveHeaders: remove}
+	if verdict != "" {
+		m.SetHeaders = []*corev3.HeaderValueOption{setHeader(gate.HeaderVerdict, verdict)}
+	}
+	return m
+}
+
+// setHeader overwrites a header, which is Envoy's default here: it ignores
+// append_action (#36982), and reads raw_value only (#31555).
+func setHeader(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}}
+}
+
+// immediateAnswer ends the exchange with an answer of our own. details stands in
+// Envoy's %RESPONSE_CODE_DETAILS%.
+func immediateAnswer(r gate.Refusal, details string) *extprocv3.ProcessingResponse {
+	i := &extprocv3.ImmediateResponse{
+		// Below 200 Envoy answers 200 OK, so the status is always set.
+		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(r.Status)}, //nolint:gosec // 403 to 503
+		Headers: &extprocv3.HeaderMutation{},
+		Body:    r.Body,
+		Details: details,
+	}
+	for _, h := range r.Headers {
+		i.Headers.SetHeaders = append(i.Headers.SetHeaders, setHeader(h.Name, h.Value))
+	}
+	if r.GRPC {
+		i.GrpcStatus = &extprocv3.GrpcStatus{Status: uint32(r.GRPCStatus)} //nolint:gosec // 7 to 14
+		i.Body = []byte(r.Message)
+	}
+	return &extprocv3.ProcessingResponse{
+		Response: &extprocv3.ProcessingResponse_ImmediateResponse{ImmediateResponse: i},
+	}
+}
+
+// details names a refusal in Envoy's access log: "portcullis_infected_malware".
+func details(v scan.Verdict) string {
+	return "portcullis_" + strings.ToLower(v.Outcome.String()) + "_" + strings.ReplaceAll(string(v.Cause), "-", "_")
+}
+
+// legMetadata describes a covered leg's decision for Envoy's access log:
+// %DYNAMIC_METADATA(portcullis:request:outcome)%.
+func legMetadata(l scan.Leg, x *gate.Exchange, d gate.Decision) *structpb.Struct {
+	fields := map[string]*structpb.Value{
+		"outcome":  structpb.NewStringValue(d.Verdict.Outcome.String()),
+		"cause":    structpb.NewStringValue(string(d.Verdict.Cause)),
+		"action":   structpb.NewStringValue(d.Action.String()),
+		"policy":   structpb.NewStringValue(x.Policy().Name),
+		"exchange": structpb.NewStringValue(x.ID()),
+	}
+	if d.Verdict.Engine != "" {
+		fields["engine"] = structpb.NewStringValue(d.Verdict.Engine)
+	}
+	if threats := scan.SafeThreats(d.Verdict.Threats); len(threats) > 0 {
+		fields["threat"] = structpb.NewStringValue(threats[0])
+	}
+	return object(MetadataNamespace, object(l.String(), &structpb.Struct{Fields: fields}))
+}
+
+func object(key string, value *structpb.Struct) *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{key: structpb.NewStructValue(value)}}
+}

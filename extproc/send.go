@@ -1,0 +1,118 @@
+package extproc
+
+import (
+	"log/slog"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+// send is the only place that sends. A Send that hangs is ended by the guard.
+func (s *stream) send(r *extprocv3.ProcessingResponse) error {
+	s.sendGuard.Reset(s.srv.cfg.SendTimeout)
+	err := s.grpc.Send(r)
+	s.sendGuard.Stop()
+	if err != nil {
+		s.end = endAborted
+		return status.Error(codes.Canceled, "the stream was closed before an answer was sent")
+	}
+	return nil
+}
+
+// sendHeaders answers headers: spoofed names are removed in every case, the
+// verdict is added where this answer carries it.
+func (s *stream) sendHeaders(a action) error {
+	return s.send(s.marked(a, headersAnswer(a.leg, s.mark(a))))
+}
+
+// mark is the header mutation of an answer.
+func (s *stream) mark(a action) *extprocv3.HeaderMutation {
+	w := &s.legs[a.leg]
+	verdict := ""
+	if a.marked && a.leg == scan.Request && w.decision.Covered {
+		verdict = w.decision.VerdictHeader()
+	}
+	return mutation(verdict, w.remove)
+}
+
+// marked adds the metadata to the answer that carries a verdict.
+func (s *stream) marked(a action, r *extprocv3.ProcessingResponse) *extprocv3.ProcessingResponse {
+	if d := s.legs[a.leg].decision; a.marked && d.Covered {
+		r.DynamicMetadata = legMetadata(a.leg, s.x, d)
+	}
+	return r
+}
+
+// sendChunks echoes bytes in chunks that Envoy takes.
+func (s *stream) sendChunks(l scan.Leg, data []byte, end bool) error {
+	for len(data) > maxChunk {
+		if err := s.send(chunkAnswer(l, data[:maxChunk], false)); err != nil {
+			return err
+		}
+		data = data[maxChunk:]
+	}
+	return s.send(chunkAnswer(l, data, end))
+}
+
+// startRelease begins to send a held body. One that is followed by the rest of
+// its leg is sent whole before anything else is taken, to keep the order.
+func (s *stream) startRelease(a action) error {
+	s.legs[a.leg].release = newOutflow(s.x.Body(a.leg), a.tail)
+	for a.tail == tailMore && s.legs[a.leg].release != nil {
+		if err := s.releaseStep(a.leg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// releaseStep sends one chunk, and what follows the last.
+func (s *stream) releaseStep(l scan.Leg) error {
+	r := s.legs[l].release
+	chunk, last, err := r.next()
+	if err != nil {
+		// A part must never stand for the whole: end with an error, so that
+		// Envoy cuts what it began to send.
+		s.end = endFailed
+		s.srv.log.Error("a held body could not be released; the exchange was cut",
+			slog.String("exchange", s.x.ID()), slog.String("leg", l.String()), slog.Any("error", err))
+		return status.Error(codes.DataLoss, "a held body could not be released")
+	}
+	if len(chunk) > 0 || last && r.tail == tailEnd {
+		if err := s.send(chunkAnswer(l, chunk, last && r.tail == tailEnd)); err != nil {
+			return err
+		}
+	}
+	if !last {
+		return nil
+	}
+	s.legs[l].release = nil
+	s.x.Free(l)
+	s.machine.released(l)
+	if r.tail == tailTrailers {
+		return s.send(trailersAnswer(l, s.legs[l].trailers))
+	}
+	return nil
+}
+
+// refuse answers in place of the origin or the client's request, then waits for
+// Envoy to close.
+func (s *stream) refuse(l scan.Leg) error {
+	d := s.legs[l].decision
+	s.stopJudging(scan.Request)
+	s.stopJudging(scan.Response)
+	s.legs[scan.Request].release, s.legs[scan.Response].release = nil, nil
+	r := immediateAnswer(s.x.Refuse(l, d), details(d.Verdict))
+	r.DynamicMetadata = legMetadata(l, s.x, d)
+	if err := s.send(r); err != nil {
+		return err
+	}
+	s.closing = true
+	s.clearDeadline(scan.Request)
+	s.clearDeadline(scan.Response)
+	s.setClosing()
+	return nil
+}

@@ -1,0 +1,347 @@
+package extproc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/portcullis-av/portcullis/scan"
+	"github.com/portcullis-av/portcullis/scan/gate"
+)
+
+// stream is the owner of one exchange: it alone feeds the machine, performs its
+// actions and sends. Messages and judgements come to it over channels.
+type stream struct {
+	srv    *Server
+	grpc   grpc.BidiStreamingServer[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse]
+	ctx    context.Context // ends with the stream
+	cancel context.CancelFunc
+
+	machine   machine
+	x         *gate.Exchange // nil until the first headers
+	legs      [2]legWork
+	deadline  time.Time // of the whole exchange
+	closing   bool      // refused: only Envoy's close is awaited
+	timer     *time.Timer
+	sendGuard *time.Timer
+	end       string
+
+	in     chan received
+	judged chan judgement
+	stuck  chan struct{}
+}
+
+// legWork is what the owner keeps of one leg.
+type legWork struct {
+	decision gate.Decision
+	remove   []string // headers of ours that the other side sent
+	trailers []string // the same among the trailers
+	deadline time.Time
+	release  *outflow
+	stop     context.CancelFunc // ends the judging
+}
+
+type received struct {
+	req *extprocv3.ProcessingRequest
+	err error
+}
+
+type judgement struct {
+	leg scan.Leg
+	gate.Judgement
+}
+
+func newStream(s *Server, g grpc.BidiStreamingServer[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse]) *stream {
+	ctx, cancel := context.WithCancel(g.Context())
+	st := &stream{
+		srv: s, grpc: g, ctx: ctx, cancel: cancel,
+		deadline: time.Now().Add(s.cfg.MaxExchange),
+		in:       make(chan received, 1),
+		judged:   make(chan judgement, 2), // one a leg: judging never blocks on its report
+		stuck:    make(chan struct{}),
+	}
+	st.timer = time.NewTimer(s.cfg.MaxExchange)
+	st.sendGuard = time.AfterFunc(time.Hour, func() { close(st.stuck) })
+	st.sendGuard.Stop()
+	return st
+}
+
+// run serves the exchange to its end and returns the stream's status.
+func (s *stream) run() (err error) {
+	s.srv.metrics.open.Inc()
+	defer func() {
+		if r := recover(); r != nil {
+			s.srv.log.Error("panic in an exchange; it was ended with an error",
+				slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+			err, s.end = status.Error(codes.Internal, "internal error"), endFailed
+		}
+		s.finish()
+	}()
+	go s.receive()
+	for {
+		var over bool
+		if over, err = s.turn(); over || err != nil {
+			return err
+		}
+	}
+}
+
+// receive is the stream's only reader.
+func (s *stream) receive() {
+	for {
+		req, err := s.grpc.Recv()
+		select {
+		case s.in <- received{req, err}:
+		case <-s.ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// finish frees everything; the exchange is recorded exactly once.
+func (s *stream) finish() {
+	s.cancel()
+	s.timer.Stop()
+	s.sendGuard.Stop()
+	if s.x != nil {
+		s.x.Finish(s.end)
+	}
+	s.srv.metrics.open.Dec()
+	s.srv.metrics.streams.WithLabelValues(s.end).Inc()
+}
+
+// turn waits for one event and does what follows from it. While a body is being
+// released, it sends one chunk a turn, so that the other leg is not kept waiting.
+func (s *stream) turn() (over bool, err error) {
+	if l, ok := s.releasingLeg(); ok {
+		select {
+		case r := <-s.in:
+			return s.receivedOne(r)
+		case j := <-s.judged:
+			s.decide(j)
+			return false, s.perform()
+		default:
+			return false, s.releaseStep(l)
+		}
+	}
+	select {
+	case r := <-s.in:
+		return s.receivedOne(r)
+	case j := <-s.judged:
+		s.decide(j)
+		return false, s.perform()
+	case <-s.timer.C:
+		return s.expired()
+	case <-s.grpc.Context().Done():
+		// Envoy reset the stream, or the server was stopped: the reader may be
+		// blocked on handing over, so look here as well.
+		return s.peerClosed(s.grpc.Context().Err())
+	}
+}
+
+func (s *stream) releasingLeg() (scan.Leg, bool) {
+	for _, l := range [...]scan.Leg{scan.Request, scan.Response} {
+		if s.legs[l].release != nil {
+			return l, true
+		}
+	}
+	return 0, false
+}
+
+func (s *stream) receivedOne(r received) (over bool, err error) {
+	if r.err != nil {
+		return s.peerClosed(r.err)
+	}
+	if s.closing {
+		return false, nil // Envoy has its answer; the rest is noise
+	}
+	s.take(r.req)
+	return false, s.perform()
+}
+
+// peerClosed ends the stream after Envoy did. Whatever is undecided goes nowhere
+// any more, but the status stays an error, lest anyone read OK as a pass.
+func (s *stream) peerClosed(err error) (bool, error) {
+	switch {
+	case s.closing:
+		s.end = endRefused
+		return true, nil
+	case s.machine.settled() && s.legs[scan.Request].release == nil && s.legs[scan.Response].release == nil && peerGone(err):
+		s.end = endComplete
+		return true, nil
+	}
+	s.end = endAborted
+	return true, status.Error(codes.Canceled, "the stream was closed before a verdict")
+}
+
+// take turns a message into events of the machine.
+func (s *stream) take(req *extprocv3.ProcessingRequest) {
+	if s.x == nil {
+		s.machine.modes(modesOf(req))
+		if req.GetObservabilityMode() {
+			s.machine.fails("observability_mode is on: Envoy ignores every answer, so nothing would be withheld; switch it off")
+			return
+		}
+	}
+	switch m := req.GetRequest().(type) {
+	case *extprocv3.ProcessingRequest_RequestHeaders:
+		s.headers(scan.Request, m.RequestHeaders)
+	case *extprocv3.ProcessingRequest_ResponseHeaders:
+		s.headers(scan.Response, m.ResponseHeaders)
+	case *extprocv3.ProcessingRequest_RequestBody:
+		s.machine.bodyCame(scan.Request, m.RequestBody.GetBody(), m.RequestBody.GetEndOfStream())
+	case *extprocv3.ProcessingRequest_ResponseBody:
+		s.machine.bodyCame(scan.Response, m.ResponseBody.GetBody(), m.ResponseBody.GetEndOfStream())
+	case *extprocv3.ProcessingRequest_RequestTrailers:
+		s.legs[scan.Request].trailers = spoofed(m.RequestTrailers.GetTrailers())
+		s.machine.trailersCame(scan.Request)
+	case *extprocv3.ProcessingRequest_ResponseTrailers:
+		s.machine.trailersCame(scan.Response)
+	default:
+		s.machine.fails("Envoy sent a message of a kind that this version does not know (%T)", m)
+	}
+}
+
+// headers begins a leg: the machine says what is possible, the gate what is wanted.
+func (s *stream) headers(l scan.Leg, msg *extprocv3.HttpHeaders) {
+	whole, own, ok := s.machine.opens(l)
+	if !ok {
+		return
+	}
+	head := headOf(l, msg)
+	if s.x == nil {
+		s.begin(l, head)
+	}
+	if l == scan.Request {
+		s.legs[l].remove = spoofed(msg.GetHeaders())
+	}
+	plan := s.plan(l, head, whole, own)
+	s.legs[l].decision = plan.Decision
+	if plan.Hold {
+		s.setDeadline(l, s.x.Policy().UploadTimeout)
+	}
+	s.machine.planned(l, head.Empty, plan.Hold, plan.Decision.Action == scan.Pass)
+}
+
+// begin starts the exchange with its first headers. Response headers come first
+// when another filter answered before the request reached this one; they are
+// judged under the policy of a request about which nothing is known.
+func (s *stream) begin(l scan.Leg, head gate.Head) {
+	if l == scan.Response {
+		head = gate.Head{Attributes: scan.Attributes{Headers: func() map[string]string { return nil }}}
+	}
+	s.x = s.srv.gate.Begin(head, routePolicy(s.ctx))
+}
+
+func (s *stream) plan(l scan.Leg, head gate.Head, whole, own bool) gate.Plan {
+	if own {
+		return s.x.PassUntouched(l, head)
+	}
+	return s.x.Plan(l, head, whole)
+}
+
+// perform does what the machine asks for, until it asks for nothing more.
+func (s *stream) perform() error {
+	for {
+		due := s.machine.take()
+		if len(due) == 0 {
+			return nil
+		}
+		for _, a := range due {
+			replaced, err := s.do(a)
+			if err != nil {
+				return err
+			}
+			if replaced {
+				break
+			}
+		}
+	}
+}
+
+// do performs one action. replaced says that the actions after it no longer hold.
+func (s *stream) do(a action) (replaced bool, err error) {
+	switch a.kind {
+	case sendHeaders:
+		return false, s.sendHeaders(a)
+	case sendBody:
+		return false, s.send(s.marked(a, bodyAnswer(a.leg, s.mark(a))))
+	case sendChunk:
+		return false, s.sendChunks(a.leg, a.data, a.end)
+	case sendTrailers:
+		return false, s.send(trailersAnswer(a.leg, s.legs[a.leg].trailers))
+	case hold:
+		return s.hold(a), nil
+	case judge:
+		s.judge(a.leg)
+	case release:
+		return false, s.startRelease(a)
+	case abandon:
+		s.stopJudging(a.leg)
+		s.clearDeadline(a.leg)
+	case refuse:
+		return true, s.refuse(a.leg)
+	case fail:
+		return true, s.fail(a.why)
+	default:
+		return true, s.fail(fmt.Sprintf("unknown action %d", a.kind))
+	}
+	return false, nil
+}
+
+// hold gives bytes to the gate. If it cannot keep them it has decided, and the
+// actions that assumed they are held are replaced.
+func (s *stream) hold(a action) (replaced bool) {
+	d, ok := s.x.Append(a.leg, a.data)
+	if ok {
+		return false
+	}
+	s.clearDeadline(a.leg)
+	s.legs[a.leg].decision = d
+	s.machine.unheld(a.leg, a.data, a.end, d.Action == scan.Pass)
+	return true
+}
+
+func (s *stream) judge(l scan.Leg) {
+	ctx, stop := context.WithCancel(s.ctx)
+	s.legs[l].stop = stop
+	s.setDeadline(l, s.x.JudgeLimit())
+	s.x.Judge(ctx, l, func(j gate.Judgement) { s.judged <- judgement{l, j} })
+}
+
+func (s *stream) stopJudging(l scan.Leg) {
+	if stop := s.legs[l].stop; stop != nil {
+		stop()
+	}
+}
+
+// decide takes a judgement, unless nobody waits for it any more.
+func (s *stream) decide(j judgement) {
+	s.stopJudging(j.leg)
+	if s.machine.over || !s.machine.undecided(j.leg) {
+		return
+	}
+	s.settle(j.leg, s.x.Decide(j.leg, j.Judgement))
+}
+
+func (s *stream) settle(l scan.Leg, d gate.Decision) {
+	s.clearDeadline(l)
+	s.legs[l].decision = d
+	s.machine.decided(l, d.Action == scan.Pass)
+}
+
+func (s *stream) fail(why string) error {
+	s.end = endFailed
+	s.srv.log.Warn("an exchange was ended with an error, by which Envoy fails closed", slog.String("why", why))
+	return status.Error(codes.FailedPrecondition, why)
+}
