@@ -1,0 +1,112 @@
+package content
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+// errTrailing is what a decoder ends with that left bytes unread.
+var errTrailing = errors.New("bytes after the end of the data")
+
+// decoder opens one format. The reader it returns ends with io.EOF only at a
+// well-formed end; done gives its memory back.
+type decoder struct {
+	word string
+	open func(src *bufio.Reader) (r io.Reader, done func(), err error)
+}
+
+// decoded is what a decoder made of a node.
+type decoded struct {
+	layer scan.Body // what came out, sealed; nil if the limits stopped it
+	err   error     // what is wrong with the content; nil if it decoded whole
+}
+
+// decode runs d over all of n. Its error is a failure of our side or errHalt;
+// what is wrong with the content is in the result, and limits are noted.
+func (w *walk) decode(n *node, d decoder) (decoded, error) {
+	src := newSource(w.ctx, n.obj.Content, 0, n.obj.Size)
+	buf := w.u.pools.buffer(src)
+	defer w.u.pools.giveBuffer(buf)
+	r, done, err := d.open(buf)
+	if src.err != nil {
+		return decoded{}, src.err
+	}
+	if err != nil {
+		return decoded{err: err}, nil
+	}
+	defer done()
+	res, err := w.expand(n, r, n.obj.Size)
+	if src.err != nil {
+		return decoded{}, src.err
+	}
+	if err != nil || res.layer == nil || res.err != nil {
+		return res, err
+	}
+	if _, err := buf.ReadByte(); err == nil {
+		res.err = errTrailing
+	}
+	return res, src.err
+}
+
+// expand copies all that r yields into a new layer. wrapped is the number of
+// bytes that r is made from.
+func (w *walk) expand(n *node, r io.Reader, wrapped int64) (decoded, error) {
+	block := w.u.pools.block()
+	defer w.u.pools.giveBlock(block)
+	layer := w.u.config.Store.Open(w.limits.MaxExpandedBytes - w.expanded)
+	w.layers.bodies = append(w.layers.bodies, layer)
+	for idle := 0; ; {
+		if err := w.ctx.Err(); err != nil {
+			return decoded{}, err
+		}
+		k, rerr := r.Read(*block)
+		if idle++; k > 0 {
+			idle = 0
+		}
+		ok, err := w.account(n, layer.Size(), int64(k), wrapped)
+		if err != nil {
+			return decoded{}, err
+		}
+		if !ok {
+			return decoded{}, layer.Close()
+		}
+		if _, err := layer.Write((*block)[:k]); err != nil {
+			return decoded{}, fmt.Errorf("keep a decoded layer: %w", err)
+		}
+		if idle > 100 {
+			rerr = io.ErrNoProgress
+		}
+		if rerr == nil {
+			continue
+		}
+		if err := layer.Seal(); err != nil {
+			return decoded{}, fmt.Errorf("seal a decoded layer: %w", err)
+		}
+		if rerr == io.EOF {
+			rerr = nil
+		}
+		return decoded{layer: layer, err: rerr}, nil
+	}
+}
+
+// account charges k more bytes of output to the limits: the absolute one first,
+// since no ratio catches a coding that makes 600,000 bytes of one.
+func (w *walk) account(n *node, before, k, wrapped int64) (ok bool, err error) {
+	w.expanded += k
+	if w.expanded > w.limits.MaxExpandedBytes {
+		w.expanded -= k
+		w.refuse(n, scan.CauseExpansion, "expands to more bytes than the limit")
+		return false, nil
+	}
+	if out := before + k; out > ratioFrom && out/w.limits.MaxRatio >= max(wrapped, 1) {
+		return false, w.bomb(n, "expands beyond the permitted ratio")
+	}
+	if w.expanded > ratioFrom && w.expanded/w.limits.MaxRatio >= w.root.Size {
+		return false, w.bomb(n, "all layers together expand beyond the permitted ratio")
+	}
+	return true, nil
+}

@@ -1,0 +1,33 @@
+package content
+
+// look finds the objects in n by its label and by its content. Both count: a
+// label may be false, and content may be readable in two ways.
+func (w *walk) look(n *node) error {
+	t := readMediaType(n.obj.ContentType)
+	head, err := w.head(n)
+	if err != nil {
+		return err
+	}
+	if b, ok := sniffBoundary(head); ok && !t.multipart {
+		t = mediaType{multipart: true, essence: sniffedMultipart, boundary: b}
+	}
+	if t.multipart {
+		if err := w.multipart(n, t); err != nil {
+			return err
+		}
+	}
+	if err := w.lookInFiles(n, head); err != nil {
+		return err
+	}
+	return w.lookInText(n, t, head)
+}
+
+// headSize is enough for every magic number and for a delimiter line of 70
+// characters with the header line after it.
+const headSize = 512
+
+// head returns the first bytes of n.
+func (w *walk) head(n *node) ([]byte, error) {
+	p := make([]byte, min(headSize, n.obj.Size))
+	return p, readAt(n.obj.Content, p, 0)
+}

@@ -1,0 +1,41 @@
+package content
+
+import (
+	"bufio"
+	"io"
+	"sync"
+)
+
+const (
+	blockSize  = 64 << 10
+	bufferSize = 32 << 10
+)
+
+// pools keeps what every walk needs for a moment, so that small bodies cost no
+// large allocation.
+type pools struct {
+	blocks  sync.Pool // *[]byte of blockSize
+	buffers sync.Pool // *bufio.Reader of bufferSize
+}
+
+func newPools() *pools {
+	return &pools{
+		blocks:  sync.Pool{New: func() any { b := make([]byte, blockSize); return &b }},
+		buffers: sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }},
+	}
+}
+
+func (p *pools) block() *[]byte      { return p.blocks.Get().(*[]byte) }
+func (p *pools) giveBlock(b *[]byte) { p.blocks.Put(b) }
+func (p *pools) giveBuffer(b *bufio.Reader) {
+	b.Reset(nil)
+	p.buffers.Put(b)
+}
+
+// buffer returns a reader that also reads single bytes, so that decoders take
+// no byte more than they decode and the rest can be seen.
+func (p *pools) buffer(r io.Reader) *bufio.Reader {
+	b := p.buffers.Get().(*bufio.Reader)
+	b.Reset(r)
+	return b
+}

@@ -1,0 +1,84 @@
+package content
+
+import (
+	"bufio"
+	"io"
+)
+
+func openQuoted(src *bufio.Reader) (io.Reader, func(), error) {
+	return &quotedReader{src: src}, func() {}, nil
+}
+
+// quotedReader decodes quoted-printable. Escapes that are not two hexadecimal
+// digits and blanks at the end of a line are errors, since readers keep or drop
+// them; after an error the rest is passed on as it is, then the error returned.
+type quotedReader struct {
+	src   *bufio.Reader
+	fault error
+	blank bool // the last byte was a blank
+	err   error
+}
+
+func (r *quotedReader) Read(p []byte) (int, error) {
+	k := 0
+	for r.err == nil && k < len(p) {
+		c, err := r.src.ReadByte()
+		if err != nil {
+			if err == io.EOF && r.blank {
+				r.fault = errQuoted
+			}
+			if r.err = err; err == io.EOF && r.fault != nil {
+				r.err = r.fault
+			}
+			break
+		}
+		if r.blank && (c == '\r' || c == '\n') {
+			r.fault = errQuoted
+		}
+		r.blank = c == ' ' || c == '\t'
+		if c == '=' {
+			var ok bool
+			if c, ok = r.escape(); !ok {
+				continue
+			}
+		}
+		p[k] = c
+		k++
+	}
+	if k > 0 {
+		return k, nil
+	}
+	return 0, r.err
+}
+
+// escape reads what follows "=": a byte, or a soft line break (ok is false).
+func (r *quotedReader) escape() (c byte, ok bool) {
+	two, err := r.src.Peek(2)
+	if err != nil && err != io.EOF {
+		r.err = err
+		return 0, false
+	}
+	switch {
+	case len(two) == 2 && two[0] == '\r' && two[1] == '\n':
+		_, _ = r.src.Discard(2)
+		return 0, false
+	case len(two) == 2 && unhex(two[0]) >= 0 && unhex(two[1]) >= 0:
+		c = byte(unhex(two[0])<<4 | unhex(two[1]))
+		_, _ = r.src.Discard(2)
+		return c, true
+	}
+	r.fault = errQuoted
+	return '=', true
+}
+
+func unhex(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
