@@ -3,6 +3,7 @@ package envoy
 import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
@@ -36,6 +37,7 @@ func (g gate) filter(cluster string) *extprocv3.ExternalProcessor {
 			ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{metadataNamespace}},
 		},
 	}
+	f.ForwardRules = &extprocv3.HeaderForwardingRules{DisallowedHeaders: exactly(credentials()...)}
 	switch g.profile {
 	case Duplex:
 		f.AllowContentLengthHeader = true
@@ -46,6 +48,19 @@ func (g gate) filter(cluster string) *extprocv3.ExternalProcessor {
 	case Buffered:
 	}
 	return f
+}
+
+// credentials are headers that no scan needs.
+func credentials() []string {
+	return []string{"authorization", "proxy-authorization", "cookie", "set-cookie"}
+}
+
+func exactly(names ...string) *matcherv3.ListStringMatcher {
+	l := &matcherv3.ListStringMatcher{}
+	for _, n := range names {
+		l.Patterns = append(l.Patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: n}})
+	}
+	return l
 }
 
 func (g gate) initialMetadata() []*corev3.HeaderValue {

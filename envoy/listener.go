@@ -83,7 +83,7 @@ func (o Options) connectionManager() (*hcmv3.HttpConnectionManager, error) {
 		AccessLog:   log,
 	}
 	if !o.AllowUnderscores {
-		m.CommonHttpProtocolOptions.HeadersWithUnderscoresAction = corev3.HttpProtocolOptions_REJECT_REQUEST
+		m.CommonHttpProtocolOptions.HeadersWithUnderscoresAction = corev3.HttpProtocolOptions_DROP_HEADER
 	}
 	if !o.KeepPaths {
 		m.NormalizePath = wrapperspb.Bool(true)

@@ -50,8 +50,9 @@ type Options struct {
 	// KeepPaths forwards paths as the client wrote them. Set it only when no rule
 	// of Portcullis looks at the path.
 	KeepPaths bool
-	// AllowUnderscores lets header names with an underscore pass. Set it only
-	// when the service cannot take Content_Type for Content-Type.
+	// AllowUnderscores lets headers with an underscore in their name pass, which
+	// are dropped otherwise. Set it only when the service cannot take Content_Type
+	// for Content-Type.
 	AllowUnderscores bool
 }
 

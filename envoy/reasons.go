@@ -16,7 +16,7 @@ func (o Options) reasons() []reason {
 		{path: hcmName + "/typed_config/http_protocol_options/enable_trailers", text: "Without this HTTP/1.1 trailers are dropped, and the exchange would be changed."},
 		{path: hcmName + "/typed_config/http2_protocol_options/max_concurrent_streams", text: "One client connection holds no more bodies than this at a time."},
 		{path: hcmName + "/typed_config/http2_protocol_options/initial_stream_window_size", text: "What a client may send of one body while it has to wait; unset it is 16 MiB."},
-		{path: "common_http_protocol_options/headers_with_underscores_action", text: "Some services read Content_Type as Content-Type and X_Portcullis_Verdict as the header that only Portcullis may set."},
+		{path: "common_http_protocol_options/headers_with_underscores_action", text: "Some services read Content_Type as Content-Type and X_Portcullis_Verdict as the header that only Portcullis may set. Envoy drops such headers, as nginx does; rejecting them cuts the connection without an answer."},
 		{path: "server_header_transformation", text: "The service's own Server header reaches the client unchanged."},
 		{path: "normalize_path", text: "Rules choose a policy by the path, so a path has one spelling: /healthz/../upload is /upload;"},
 		{path: "merge_slashes", text: "//upload is /upload;"},
@@ -43,6 +43,7 @@ func filterReasons(at string, g gate) []reason {
 		{path: at + "failure_mode_allow", shown: "false", text: "Envoy's fail-open passes any failure, also one that a client can provoke. Fail-open belongs into Portcullis' policy (fail: open), where it obeys outcome ERROR alone."},
 		{path: at + "status_on_error", text: "Portcullis cannot be reached: 503 says try later; unset it would be 500."},
 		{path: at + "max_message_timeout", text: fmt.Sprintf("Lets Portcullis ask for more time, up to %s; unset it may not.", short(t.maxMessage))},
+		{path: at + "forward_rules", text: "No scan needs credentials, so Portcullis does not get them; the service and the client still do."},
 		{path: at + "metadata_options", text: "Names the one namespace that Portcullis may write, for %DYNAMIC_METADATA(portcullis:...)% in access logs; others are dropped."},
 	}
 	message := reason{path: at + "message_timeout", text: fmt.Sprintf("Portcullis' scan timeout of %s and %s for its answer; unset it is 200 ms, and every longer scan a 504.", short(g.scan), short(slack))}
