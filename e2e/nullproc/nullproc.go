@@ -45,8 +45,11 @@ type Server struct {
 }
 
 // Start listens on a free loopback port; the caller closes it.
-func Start(f Fault) (*Server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // does not block
+func Start(f Fault) (*Server, error) { return StartAt("127.0.0.1:0", f) }
+
+// StartAt is [Start] on an address of the caller's choice.
+func StartAt(address string, f Fault) (*Server, error) {
+	l, err := net.Listen("tcp", address) //nolint:noctx // does not block
 	if err != nil {
 		return nil, err
 	}

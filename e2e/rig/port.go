@@ -1,6 +1,9 @@
 package rig
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // FreeAddress returns a loopback address with a port that nobody listened on a
 // moment ago. The system hands such ports out in turn, so two calls do not get
@@ -11,4 +14,16 @@ func FreeAddress() (string, error) {
 		return "", err
 	}
 	return l.Addr().String(), l.Close()
+}
+
+// AwaitPort returns once something listens on address, for processes that have
+// no better sign of being ready.
+func (p *Process) AwaitPort(address string) error {
+	return p.waitUntil(startTimeout, func() error {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
 }

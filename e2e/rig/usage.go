@@ -74,3 +74,8 @@ func cpuTime(path string) (time.Duration, error) {
 	}
 	return time.Duration(ticks) * tick, nil
 }
+
+// ResetPeak makes PeakRSS start again from the present RSS (proc(5), clear_refs).
+func (p *Process) ResetPeak() error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID()), []byte("5"), 0)
+}
