@@ -1,0 +1,143 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+// Health is what the last probe of an instance found.
+type Health struct {
+	// OK says that the known-bad object was called infected and the clean one clean.
+	OK bool
+	// Detail is for the operator; it may hold foreign text.
+	Detail string
+	// Signatures the engine worked with, if it can tell.
+	Signatures scan.Signatures
+	// At is when the probe ended; zero before the first.
+	At time.Time
+}
+
+// Status is the health of one instance.
+type Status struct {
+	Label string
+	Health
+}
+
+// Status returns the health of every instance.
+func (f *Fleet) Status() []Status {
+	all := make([]Status, len(f.members))
+	for i, m := range f.members {
+		all[i] = Status{Label: m.Label, Health: *m.health.Load()}
+	}
+	return all
+}
+
+// Healthy reports whether at least one instance passed its last probe.
+func (f *Fleet) Healthy() bool {
+	for _, m := range f.members {
+		if m.health.Load().OK {
+			return true
+		}
+	}
+	return false
+}
+
+// retryInterval is how soon an unhealthy instance is probed again: a fleet must
+// be back within 5 s of its engine.
+const retryInterval = 2 * time.Second
+
+// Run probes every instance at once, and then again and again until ctx ends.
+func (f *Fleet) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, m := range f.members {
+		all.Go(func() { f.watch(ctx, m) })
+	}
+	all.Wait()
+}
+
+func (f *Fleet) watch(ctx context.Context, m *member) {
+	for ctx.Err() == nil {
+		h := f.probe(ctx, m)
+		if ctx.Err() != nil {
+			return // a probe that was cut short says nothing
+		}
+		m.health.Store(&h)
+		wait := f.opts.CanaryInterval
+		if !h.OK {
+			wait = min(wait, retryInterval)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+}
+
+// Probe probes every instance once, at the same time, and returns what it found.
+func (f *Fleet) Probe(ctx context.Context) []Status {
+	var all sync.WaitGroup
+	for _, m := range f.members {
+		all.Go(func() {
+			h := f.probe(ctx, m)
+			m.health.Store(&h)
+		})
+	}
+	all.Wait()
+	return f.Status()
+}
+
+// probe takes no slot: a busy engine is no sick engine, and a probe that waits
+// behind scans would say so.
+func (f *Fleet) probe(ctx context.Context, m *member) (h Health) {
+	ctx, cancel := context.WithTimeout(ctx, f.opts.CanaryTimeout)
+	defer cancel()
+	defer func() { h.At = f.now() }()
+
+	bad, err := m.Engine.Scan(ctx, canary(knownBad()))
+	switch {
+	case err != nil:
+		return Health{Detail: err.Error()}
+	case bad.Outcome != scan.OutcomeInfected:
+		return Health{Detail: "the EICAR test file was called " + bad.Outcome.String() + ": the engine has no working signatures"}
+	}
+	good, err := m.Engine.Scan(ctx, canary(knownClean()))
+	switch {
+	case err != nil:
+		return Health{Detail: err.Error()}
+	case good.Outcome != scan.OutcomeClean:
+		return Health{Detail: "a clean text was called " + good.Outcome.String() + " (" + string(good.Cause) + ")"}
+	}
+	m.answeredAt.Store(f.now().UnixNano())
+	h = Health{OK: true, Detail: "ok"}
+	if s, ok := m.Engine.(scan.Signer); ok {
+		if h.Signatures, err = s.Signatures(ctx); err != nil {
+			h.Detail = "ok, but the signature version is unknown: " + err.Error()
+		}
+	}
+	return h
+}
+
+func canary(content []byte) scan.Object {
+	return scan.Object{
+		Path: "canary", Name: "canary.txt", ContentType: "text/plain",
+		Size: int64(len(content)), SHA256: sha256.Sum256(content), Content: bytes.NewReader(content),
+	}
+}
+
+// knownBad is the EICAR test file, from two halves so that this source file and
+// the binary are not taken for it.
+func knownBad() []byte {
+	return []byte(strings.Join([]string{`X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD`, `ANTIVIRUS-TEST-FILE!$H+H*`}, "-"))
+}
+
+func knownClean() []byte {
+	return []byte(strings.Repeat("Portcullis asks whether this text is clean. It is.\n", 20))
+}
