@@ -165,6 +165,7 @@ func Hang() Behaviour {
 		case <-r.Context().Done():
 		case <-s.closing:
 		}
+		panic(http.ErrAbortHandler) // or it would end as an empty 200
 	}}
 }
 

@@ -56,6 +56,7 @@ type Server struct {
 	closing chan struct{}
 	served  chan struct{}
 	once    sync.Once
+	busy    sync.WaitGroup // connections and handlers
 
 	mu       sync.Mutex
 	script   []Behaviour
@@ -83,7 +84,7 @@ func New(options ...Option) *Server {
 		}
 		s.listener = l
 	}
-	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ErrorLog: silent()}
+	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ConnState: s.connState, ErrorLog: silent()}
 	go s.run()
 	return s
 }
@@ -98,14 +99,28 @@ func (s *Server) run() {
 	_ = s.http.ServeTLS(s.listener, "", "") // ends with Close
 }
 
-// Close ends every connection, those that hang too, and waits for the listener.
-// Later calls do nothing. From then on the address refuses connections.
+// Close ends every connection, those that hang too, and returns when none of
+// the server's goroutines is left. Later calls do nothing. From then on the
+// address refuses connections.
 func (s *Server) Close() {
 	s.once.Do(func() {
 		close(s.closing)
 		_ = s.http.Close() // the listener's error helps no test
 		<-s.served
+		s.busy.Wait()
 	})
+}
+
+// connState counts connections, because net/http lets their goroutines linger
+// half a second when a client's body was not read.
+func (s *Server) connState(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.busy.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.busy.Done()
+	case http.StateActive, http.StateIdle:
+	}
 }
 
 // URL is the base address: what a client is configured with.
@@ -165,6 +180,8 @@ func (s *Server) next() Behaviour {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.busy.Add(1) // a hijacked connection is no longer counted
+	defer s.busy.Done()
 	b := s.next()
 	if b.early {
 		s.record(describe(r))
