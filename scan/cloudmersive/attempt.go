@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -75,9 +76,7 @@ func (e *Engine) request(ctx context.Context, up *upload, name, key string) (*ht
 	}
 	req.ContentLength = up.size()
 	req.GetBody = func() (io.ReadCloser, error) { return up.open(), nil }
-	for option, values := range e.options {
-		req.Header[option] = values
-	}
+	maps.Copy(req.Header, e.options)
 	if name != "" {
 		req.Header["fileName"] = []string{name}
 	}

@@ -12,14 +12,7 @@ const maxFileName = 255
 // shortening what comes before the extension. A name that then is empty, "."
 // or ".." is no name: the result is "".
 func safeFileName(name string) string {
-	atoms := encodeName(name)
-	for len(atoms) > 0 && atoms[0] == " " {
-		atoms = atoms[1:]
-	}
-	for len(atoms) > 0 && atoms[len(atoms)-1] == " " {
-		atoms = atoms[:len(atoms)-1]
-	}
-	out := joinCapped(atoms)
+	out := strings.TrimRight(joinCapped(encodeName(name)), " ")
 	if strings.Trim(out, ". ") == "" {
 		return ""
 	}
@@ -27,7 +20,7 @@ func safeFileName(name string) string {
 }
 
 // encodeName returns one element for each byte kept, so that a cut never splits
-// an encoded one. It looks at no more of the name than can matter: the head,
+// an encoded one; leading spaces are not kept. It looks at no more of the name than can matter: the head,
 // and the tail with the extension.
 func encodeName(name string) []string {
 	const hex = "0123456789ABCDEF"
@@ -37,7 +30,7 @@ func encodeName(name string) []string {
 	atoms := make([]string, 0, len(name))
 	for i := range len(name) {
 		switch c := name[i]; {
-		case c < ' ' || c == 0x7f:
+		case c < ' ' || c == 0x7f || c == ' ' && len(atoms) == 0:
 		case c > '~' || strings.IndexByte(`"\/%`, c) >= 0:
 			atoms = append(atoms, string([]byte{'%', hex[c>>4], hex[c&15]}))
 		default:

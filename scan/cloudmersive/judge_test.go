@@ -272,7 +272,8 @@ func notAProof(status int, body []byte) string {
 			return "it is no object"
 		}
 		if depth == 1 && isKey && token != json.Delim('}') {
-			key, isKey = token.(string), false
+			key, _ = token.(string)
+			isKey = false
 			continue
 		}
 		if depth == 1 && key == "CleanResult" && !isKey {

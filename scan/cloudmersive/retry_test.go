@@ -63,7 +63,7 @@ func dialError() error {
 }
 
 // scanScripted scans 100 kB, in a bubble, against the answers.
-func scanScripted(t *testing.T, retry bool, limit time.Duration, answers ...answer) (v scan.Verdict, err error, s *script, took time.Duration) {
+func scanScripted(t *testing.T, retry bool, limit time.Duration, answers ...answer) (v scan.Verdict, s *script, took time.Duration, err error) {
 	t.Helper()
 	s = &script{answers: answers}
 	key := keyFile(t, "k")
@@ -75,7 +75,7 @@ func scanScripted(t *testing.T, retry bool, limit time.Duration, answers ...answ
 		v, err = e.Scan(ctx, scantest.Object(scantest.Text(100_000, 1)))
 		took = time.Since(began)
 	})
-	return v, err, s, took
+	return v, s, took, err
 }
 
 // These are tried a second time, after 50 to 500 ms, with the same object.
@@ -83,7 +83,7 @@ func TestRetried(t *testing.T) {
 	for _, first := range []answer{
 		{err: dialError()}, {status: 408}, {status: 429}, {status: 500}, {status: 502}, {status: 503}, {status: 504},
 	} {
-		v, err, s, took := scanScripted(t, true, time.Minute, first, answer{status: 200})
+		v, s, took, err := scanScripted(t, true, time.Minute, first, answer{status: 200})
 		if err != nil || v.Outcome != scan.OutcomeClean || len(s.at) != 2 {
 			t.Errorf("%+v: %+v, %v after %d attempts; want CLEAN after 2", first, v, err, len(s.at))
 			continue
@@ -103,13 +103,13 @@ func TestRetried(t *testing.T) {
 // These are not: the answer would be the same, or the scan may have happened.
 func TestNotRetried(t *testing.T) {
 	for _, status := range []int{200, 204, 301, 302, 303, 307, 308, 400, 401, 402, 403, 404, 405, 413, 415, 422, 501, 505} {
-		_, _, s, took := scanScripted(t, true, time.Minute, answer{status: status}, answer{status: 200})
+		_, s, took, _ := scanScripted(t, true, time.Minute, answer{status: status}, answer{status: 200})
 		if len(s.at) != 1 || took != 0 {
 			t.Errorf("%d: %d attempts in %v", status, len(s.at), took)
 		}
 	}
 	for _, err := range []error{io.ErrUnexpectedEOF, errors.New("x509: certificate has expired"), &net.OpError{Op: "read", Err: errors.New("reset")}} {
-		_, got, s, _ := scanScripted(t, true, time.Minute, answer{err: err}, answer{status: 200})
+		_, s, _, got := scanScripted(t, true, time.Minute, answer{err: err}, answer{status: 200})
 		if len(s.at) != 1 {
 			t.Errorf("%v: %d attempts", err, len(s.at))
 		}
@@ -118,7 +118,7 @@ func TestNotRetried(t *testing.T) {
 }
 
 func TestRetriedOnceOnly(t *testing.T) {
-	_, err, s, _ := scanScripted(t, true, time.Minute, answer{status: 503}, answer{status: 500}, answer{status: 200})
+	_, s, _, err := scanScripted(t, true, time.Minute, answer{status: 503}, answer{status: 500}, answer{status: 200})
 	if len(s.at) != 2 {
 		t.Errorf("%d attempts", len(s.at))
 	}
@@ -126,7 +126,7 @@ func TestRetriedOnceOnly(t *testing.T) {
 }
 
 func TestRetryIsOffByDefault(t *testing.T) {
-	_, err, s, _ := scanScripted(t, false, time.Minute, answer{status: 503}, answer{status: 200})
+	_, s, _, err := scanScripted(t, false, time.Minute, answer{status: 503}, answer{status: 200})
 	if len(s.at) != 1 {
 		t.Errorf("%d attempts", len(s.at))
 	}
@@ -158,7 +158,7 @@ func TestRetryAfter(t *testing.T) {
 		{"3", 3 * time.Second, 1, 0},
 		{"", 200 * time.Millisecond, 1, 0},
 	} {
-		_, err, s, took := scanScripted(t, true, c.limit, answer{status: 429, retryAfter: c.value}, answer{status: 200})
+		_, s, took, err := scanScripted(t, true, c.limit, answer{status: 429, retryAfter: c.value}, answer{status: 200})
 		if len(s.at) != c.attempts {
 			t.Errorf("%q in %v: %d attempts, want %d", c.value, c.limit, len(s.at), c.attempts)
 			continue
@@ -202,10 +202,10 @@ func TestStatusKinds(t *testing.T) {
 		429: scan.KindOverload, 503: scan.KindOverload,
 		408: scan.KindTimeout, 504: scan.KindTimeout, 502: scan.KindUnreachable,
 	} {
-		_, err, _, _ := scanScripted(t, false, time.Minute, answer{status: status})
+		_, _, _, err := scanScripted(t, false, time.Minute, answer{status: status})
 		wantKind(t, err, want)
 	}
-	v, err, _, _ := scanScripted(t, false, time.Minute, answer{status: 413})
+	v, _, _, err := scanScripted(t, false, time.Minute, answer{status: 413})
 	if err != nil || v.Outcome != scan.OutcomeUnscannable || v.Cause != scan.CauseTooLarge {
 		t.Errorf("413: %+v, %v", v, err)
 	}

@@ -113,7 +113,7 @@ func (r *uploadReader) Read(p []byte) (int, error) {
 	}
 	n, err := r.form.Read(p)
 	r.read += int64(n)
-	if err != nil && err != io.EOF && r.upload.failed == nil { //nolint:errorlint // io.Reader's EOF is never wrapped
+	if err != nil && err != io.EOF && r.upload.failed == nil {
 		r.upload.failed = err
 	}
 	return n, err
@@ -145,8 +145,7 @@ func (r *contentReader) Read(p []byte) (int, error) {
 		}
 		err = fmt.Errorf("%d bytes are missing: %w", r.left, io.ErrUnexpectedEOF)
 	}
-	var known *scan.Error
-	if errors.As(err, &known) {
+	if _, known := errors.AsType[*scan.Error](err); known {
 		return n, err
 	}
 	return n, &scan.Error{Kind: scan.KindSpool, Op: "read the object", Err: err}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -52,7 +53,7 @@ func rawRequest(t *testing.T, c Config, o scan.Object) string {
 		if r, err := http.ReadRequest(in); err == nil {
 			_, _ = io.Copy(io.Discard, r.Body) // what is missing shows in the comparison
 		}
-		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: "+fmt.Sprint(len(cleanJSON))+"\r\n\r\n"+cleanJSON)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: "+strconv.Itoa(len(cleanJSON))+"\r\n\r\n"+cleanJSON)
 		got <- raw.String()
 	}()
 	c.URL = "http://" + l.Addr().String()
