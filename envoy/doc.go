@@ -3,7 +3,10 @@
 // Envoy ([Static], [StaticYAML]), and the EnvoyFilter objects that put the same
 // filter into an Istio mesh ([IstioYAML]).
 //
-// Everything is built as Envoy's own protobuf messages, checked by their
+// [Lint] reads configuration that somebody else wrote and names the settings
+// that let bodies pass unscanned or make exchanges hang.
+//
+// What is written is built as Envoy's own protobuf messages, checked by their
 // validation rules, and only then printed as YAML, with the reason beside every
 // setting that is not Envoy's default.
 //

@@ -3,6 +3,8 @@ package envoy
 import (
 	"fmt"
 	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 )
 
 // reasons explains every setting of a stand-alone Envoy.
@@ -60,6 +62,11 @@ func filterReasons(at string, g gate) []reason {
 	case Adaptive:
 	}
 	mode.text = "No body is sent unless Portcullis asks for it at the request headers, for either leg. Only NONE can be the base: Envoy ignores overrides of a duplex leg, and a buffered one overflows before the answer."
+	for _, modes := range []string{"processing_mode", "allowed_override_modes"} {
+		for _, leg := range []string{"/request_body_mode", "/response_body_mode"} {
+			all = append(all, reason{path: at + modes + leg, shown: extprocv3.ProcessingMode_NONE.String()})
+		}
+	}
 	return append(all, message, mode, length,
 		reason{path: at + "allow_mode_override", text: "Portcullis chooses the mode of each exchange; it refuses the exchange when Envoy does not obey."},
 		reason{path: at + "allowed_override_modes", text: "The only choices: no STREAMED or BUFFERED_PARTIAL, which let bytes go unjudged; trailers always; no buffered response, because its length is not known when the choice is made."},

@@ -16,7 +16,7 @@ import (
 type reason struct {
 	path, text string
 	// shown is set for a setting that is Envoy's default and yet so important
-	// that it is written down with this value.
+	// that it is written down with this value, with or without a text.
 	shown string
 }
 
@@ -51,7 +51,7 @@ func annotate(root *yaml.Node, at string, reasons []reason) {
 		}
 	}
 	walk(root, at, func(path string, key *yaml.Node) {
-		if r := reasonFor(reasons, path); r != nil {
+		if r := reasonFor(reasons, path); r != nil && r.text != "" {
 			key.HeadComment = wrap(r.text)
 		}
 	})
@@ -60,7 +60,7 @@ func annotate(root *yaml.Node, at string, reasons []reason) {
 // show adds r's setting to every mapping that its path leads to.
 func show(n *yaml.Node, path string, r reason) {
 	parent, key, _ := cutLast(r.path)
-	if n.Kind == yaml.MappingNode && endsIn(path, parent) {
+	if n.Kind == yaml.MappingNode && endsIn(path, parent) && child(n, key) == nil {
 		value := &yaml.Node{Kind: yaml.ScalarNode, Value: r.shown}
 		n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, value)
 	}
@@ -134,14 +134,14 @@ func nameOf(n *yaml.Node) string {
 	return ""
 }
 
-// child is the value of a mapping's key, which must be there.
+// child is the value of a mapping's key, or nil.
 func child(n *yaml.Node, key string) *yaml.Node {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {
 			return n.Content[i+1]
 		}
 	}
-	panic("envoy: no " + key + " in what was just written")
+	return nil
 }
 
 // commentWidth is where comments break, indentation not counted.
