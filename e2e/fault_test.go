@@ -21,12 +21,16 @@ import (
 	"github.com/portcullis-av/portcullis/scan/cloudmersive/cloudmersivetest"
 )
 
-// Envoy's timers are derived from these two, so a dead or frozen Portcullis
-// ends an exchange within faultBound.
+// Envoy's timers are derived from these two. An exchange with a frozen
+// Portcullis ends by max_stream_duration, four times what one leg may take, or
+// by the keepalive of Envoy's connection to Portcullis after some 35 s,
+// whichever comes first. (stream_idle_timeout alone does not end an upload: the
+// 504 it makes is a response, which the frozen Portcullis holds too. Measured,
+// Envoy 1.40.0.)
 const (
 	faultScan   = time.Second
 	faultUpload = 2 * time.Second
-	faultBound  = faultScan + faultUpload + 25*time.Second
+	faultBound  = 45 * time.Second
 )
 
 // faulty is a gate of its own, whose Portcullis can be hurt. Its engine is a
@@ -151,6 +155,10 @@ func (f *faulty) hurtDuringScan(t *testing.T, sig syscall.Signal, leg string) {
 		for len(f.cloud.Requests()) == known && t.Context().Err() == nil {
 			time.Sleep(5 * time.Millisecond) // the engine's side tells nobody
 		}
+		if sig == syscall.SIGSTOP {
+			hurt <- f.portcullis.Freeze()
+			return
+		}
 		hurt <- f.portcullis.Signal(sig)
 	}()
 	id := newID()
@@ -176,7 +184,7 @@ func (f *faulty) hurtDuringScan(t *testing.T, sig syscall.Signal, leg string) {
 func TestFrozen(t *testing.T) {
 	t.Parallel()
 	eachFaulty(t, func(t *testing.T, g *faulty) {
-		if err := g.portcullis.Signal(syscall.SIGSTOP); err != nil {
+		if err := g.portcullis.Freeze(); err != nil {
 			t.Fatal(err)
 		}
 		id := newID()

@@ -274,11 +274,21 @@ func awaitZero(t *testing.T, what string, count func() (int64, error)) {
 	}
 }
 
-func (s *shared) metrics(t *testing.T) rig.Metrics {
+// count is the number of legs with these labels.
+func (s *shared) count(t *testing.T, labels ...string) float64 {
 	t.Helper()
 	m, err := s.portcullis.Metrics()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return m.Sum(legsTotal, labels...)
+}
+
+// awaitCount waits for a count to be exactly want: an exchange is counted when
+// Envoy closes its stream, which may be after the client has its answer.
+func (s *shared) awaitCount(t *testing.T, want float64, labels ...string) {
+	t.Helper()
+	awaitZero(t, fmt.Sprintf("legs missing to %v with %v", want, labels), func() (int64, error) {
+		return int64(want - s.count(t, labels...)), nil
+	})
 }

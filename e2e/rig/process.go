@@ -68,6 +68,34 @@ func (p *Process) Exit(within time.Duration) (int, error) {
 // Signal sends sig. Signalling an ended process is an error.
 func (p *Process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
 
+// Freeze stops the process with SIGSTOP and returns once every thread stands
+// still, which on a busy machine is some time after the signal. It needs /proc.
+// Signal(SIGCONT) lets it run on.
+func (p *Process) Freeze() error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return p.waitUntil(startTimeout, p.frozen)
+}
+
+func (p *Process) frozen() error {
+	states, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
+	if err != nil || len(states) == 0 {
+		return fmt.Errorf("no threads of %s in /proc: %v", p.name, err)
+	}
+	for _, path := range states {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		// The state follows the command's name in brackets: T is stopped.
+		if _, rest, _ := bytes.Cut(stat, []byte(") ")); !bytes.HasPrefix(rest, []byte("T")) {
+			return fmt.Errorf("%s still runs", path)
+		}
+	}
+	return nil
+}
+
 // Kill ends the process at once and waits for its end. Killing twice is fine.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // SIGKILL also ends a stopped process
