@@ -181,7 +181,7 @@ func TestOverflow(t *testing.T) {
 		wantClean(t, e, scantest.Object(scantest.Text(large/2, 1)))
 		for _, size := range []int{large/2 + 1, large} {
 			o := scantest.Object(scantest.Text(size, 1))
-			for range 50 {
+			for range 20 {
 				wantVerdict(t, e, o, scan.OutcomeUnscannable, scan.CauseTooLarge)
 			}
 		}
@@ -325,8 +325,6 @@ func TestFullBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The first connection fills the backlog and is never accepted.
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
 	filler, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -340,6 +338,8 @@ func TestFullBacklog(t *testing.T) {
 	if took := time.Since(began); took < connectTimeout || took > connectTimeout+time.Second {
 		t.Errorf("took %v, want the connect time-out of %v", took, connectTimeout)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), connectTimeout/4)
+	defer cancel()
 	if _, err := e.Scan(ctx, scantest.Object([]byte("text"))); scan.KindOf(err) != scan.KindTimeout {
 		t.Errorf("error %v, want that of the ended context", err)
 	}
