@@ -28,7 +28,13 @@ type decoded struct {
 // decode runs d over all of n. Its error is a failure of our side or errHalt;
 // what is wrong with the content is in the result, and limits are noted.
 func (w *walk) decode(n *node, d decoder) (decoded, error) {
-	src := newSource(w.ctx, n.obj.Content, 0, n.obj.Size)
+	return w.decodeRange(n, d, 0, n.obj.Size)
+}
+
+// decodeRange is decode over the bytes [off, end) of n. Ratios are judged
+// against all of n.
+func (w *walk) decodeRange(n *node, d decoder, off, end int64) (decoded, error) {
+	src := newSource(w.ctx, n.obj.Content, off, end)
 	buf := w.u.pools.buffer(src)
 	defer w.u.pools.giveBuffer(buf)
 	r, done, err := d.open(buf)

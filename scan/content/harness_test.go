@@ -23,6 +23,7 @@ func eicar() []byte {
 type memoryStore struct {
 	mu   sync.Mutex
 	open int
+	kept int64 // bytes written to all bodies
 	fail error // what every Write returns
 }
 
@@ -53,6 +54,7 @@ func (b *memoryBody) Write(p []byte) (int, error) {
 		return 0, scan.ErrTooLarge
 	}
 	b.data = append(b.data, p...)
+	b.store.kept += int64(len(p))
 	return len(p), nil
 }
 
@@ -90,6 +92,7 @@ type unwrapped struct {
 	paths   []string
 	objects map[string][]byte
 	names   map[string]string
+	kept    int64 // bytes put into the store
 }
 
 // has reports whether some object is exactly want.
@@ -139,6 +142,7 @@ func unwrap(t testing.TB, data []byte, labels scan.Labels, limits scan.ContentLi
 		t.Errorf("verdict %+v is none that an Unwrapper may return", v)
 	}
 	got.verdict = v
+	got.kept = store.kept
 	return got
 }
 

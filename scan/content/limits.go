@@ -18,6 +18,7 @@ const (
 
 	maxParts       = 1000 // multipart parts over all levels of one body
 	maxMultiparts  = 3    // multipart bodies inside each other
+	maxArchives    = 8    // archives inside each other
 	maxPartHeader  = 8 << 10
 	maxHeaderLines = 16
 	maxName        = 1 << 10 // bytes kept of a sender's file name

@@ -16,14 +16,26 @@ func (w *walk) look(n *node) error {
 			return err
 		}
 	}
-	if err := w.lookInFiles(n, head); err != nil {
+	if err := w.lookInFiles(n, head, t.multipart); err != nil {
 		return err
 	}
 	return w.lookInText(n, t, head)
 }
 
-// headSize is enough for every magic number and for a delimiter line of 70
-// characters with the header line after it.
+// lookInFiles opens archives and compressed files, recognised by their content.
+// framed says that n is a multipart body, whose end is the end of no file.
+func (w *walk) lookInFiles(n *node, head []byte, framed bool) error {
+	if err := w.compressedFile(n, head); err != nil {
+		return err
+	}
+	if isTar(head) {
+		return w.tar(n)
+	}
+	return w.zip(n, head, !framed)
+}
+
+// headSize is enough for every magic number, a tar header, and a delimiter line
+// of 70 characters with the header line after it.
 const headSize = 512
 
 // head returns the first bytes of n.

@@ -49,7 +49,7 @@ func FuzzMultipart(f *testing.F) {
 			if err != nil {
 				t.Fatalf("part %d: %v", i, err)
 			}
-			if got, ok := u.objects[fmt.Sprintf("body/part[%d]", i)]; len(data) > 0 && !(ok && bytes.Equal(got, data)) && !u.has(data) {
+			if len(data) > 0 && !bytes.Equal(u.objects[fmt.Sprintf("body/part[%d]", i)], data) && !u.has(data) {
 				t.Fatalf("part %d: the standard library reads %q, objects are %q", i, data, u.paths)
 			}
 		}

@@ -21,22 +21,20 @@ type partHeader struct {
 // content can still be found.
 func readPartHeader(raw []byte) partHeader {
 	var h partHeader
-	block := raw[:0]
 	if bytes.HasPrefix(raw, []byte("\r\n")) {
 		h.size = 2
 		return h
 	}
 	end := bytes.Index(raw, []byte("\r\n\r\n"))
-	switch {
-	case end >= 0:
-		block, h.size = raw[:end], int64(end+4)
-	case len(raw) == maxPartHeader:
-		h.fault = "part header too long"
-		return h
-	default:
+	if end < 0 {
 		h.fault = "part without an empty line"
+		if len(raw) == maxPartHeader {
+			h.fault = "part header too long"
+		}
 		return h
 	}
+	block := raw[:end]
+	h.size = int64(end + 4)
 	lines := bytes.Split(block, []byte("\r\n"))
 	if len(lines) > maxHeaderLines {
 		h.fault = "too many lines in a part header"

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	blockSize  = 64 << 10
+	blockSize  = 96 << 10 // more than a zip's end record with its comment
 	bufferSize = 32 << 10
 )
 

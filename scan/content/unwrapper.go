@@ -12,6 +12,9 @@ import (
 type Config struct {
 	// Store keeps decoded layers. Required.
 	Store scan.Store
+	// SelfExtracting accepts zip archives with other bytes in front of them, as
+	// self-extracting programs have. Off, they are POLICY(ambiguous-archive).
+	SelfExtracting bool
 }
 
 // Unwrapper finds the objects inside bodies. It may be used by many goroutines

@@ -145,12 +145,13 @@ func (w *walk) examine(n *node) error {
 }
 
 // window reports the bytes [off, end) of n as an object, without copying them.
-func (w *walk) window(n *node, p piece, off, end int64) error {
+// They are written to the sums too.
+func (w *walk) window(n *node, p piece, off, end int64, sums ...io.Writer) error {
 	if off >= end || w.tooDeep(n, p) {
 		return nil
 	}
 	content := io.NewSectionReader(n.obj.Content, off, end-off)
-	digest, err := w.digest(content)
+	digest, err := w.digest(content, sums)
 	if err != nil {
 		return err
 	}
@@ -219,7 +220,7 @@ func (w *walk) announce(up *node, o scan.Object) error {
 	return nil
 }
 
-func (w *walk) digest(r *io.SectionReader) ([32]byte, error) {
+func (w *walk) digest(r *io.SectionReader, sums []io.Writer) ([32]byte, error) {
 	buf := w.u.pools.block()
 	defer w.u.pools.giveBlock(buf)
 	src := newSource(w.ctx, r, 0, r.Size())
@@ -227,6 +228,9 @@ func (w *walk) digest(r *io.SectionReader) ([32]byte, error) {
 	for {
 		k, err := src.Read(*buf)
 		h.Write((*buf)[:k])
+		for _, s := range sums {
+			_, _ = s.Write((*buf)[:k]) // a hash never fails
+		}
 		if err == io.EOF {
 			break
 		}

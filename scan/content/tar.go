@@ -1,0 +1,207 @@
+package content
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+const (
+	tarBlock = 512
+	// maxTarLinks bounds the names of links that are kept, in bytes.
+	maxTarLinks = 1 << 20
+)
+
+// tarWalk reads one archive.
+type tarWalk struct {
+	w   *walk
+	n   *node
+	src *source
+	// leading holds the names of links that point out of the archive; a member
+	// below one would be written somewhere else.
+	leading map[string]bool
+	kept    int
+}
+
+// isTar checks the header checksum, as every reader does (POSIX ustar).
+func isTar(head []byte) bool {
+	if len(head) < tarBlock {
+		return false
+	}
+	field := strings.Trim(string(head[148:156]), " \x00")
+	want, err := strconv.ParseInt(field, 8, 32)
+	if err != nil {
+		return false
+	}
+	var unsigned, signed int64
+	for i, c := range head[:tarBlock] {
+		if i >= 148 && i < 156 {
+			c = ' '
+		}
+		unsigned += int64(c)
+		signed += int64(int8(c))
+	}
+	return want == unsigned || want == signed
+}
+
+// tar reports the members of a tar archive as windows. Whatever readers are
+// known to take differently makes it ambiguous: two sizes for one member, data
+// after the end, sparse members, names that lead elsewhere.
+func (w *walk) tar(n *node) error {
+	if n.levels[byArchive] >= maxArchives {
+		w.refuse(n, scan.CauseTooDeep, "archives inside each other beyond the limit")
+		return nil
+	}
+	t := &tarWalk{w: w, n: n, src: newSource(w.ctx, n.obj.Content, 0, n.obj.Size)}
+	r := tar.NewReader(t.src)
+	for i := 0; ; i++ {
+		h, err := r.Next()
+		if t.src.err != nil {
+			return t.src.err
+		}
+		if err == io.EOF {
+			return t.rest()
+		}
+		if err != nil {
+			t.ambiguous("a header or the end is missing or broken")
+			return nil
+		}
+		if i >= w.limits.MaxObjects {
+			w.refuse(n, scan.CauseTooManyObjects, "tar: more members than the limit")
+			return nil
+		}
+		fault, err := t.fault(h)
+		if err != nil {
+			return err
+		}
+		if fault != "" {
+			t.ambiguous(fault)
+			return nil
+		}
+		if h.Size > n.obj.Size-t.src.off {
+			t.ambiguous("a member is cut")
+			return nil
+		}
+		p := piece{word: fmt.Sprintf("tar[%d]", i), name: h.Name, kind: byArchive}
+		if err := w.window(n, p, t.src.off, t.src.off+h.Size); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *tarWalk) ambiguous(detail string) {
+	t.w.note(t.n, scan.OutcomePolicy, scan.CauseAmbiguousArchive, "tar: "+detail)
+}
+
+// fault names what readers could take differently about a member.
+func (t *tarWalk) fault(h *tar.Header) (string, error) {
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return "a sparse member", nil
+		}
+	}
+	switch {
+	case h.Typeflag == tar.TypeGNUSparse:
+		return "a sparse member", nil
+	case h.Typeflag == 'M':
+		return "a continued member", nil
+	case h.Size < 0 || len(h.Name) > zipMaxMemberName || unsafeName(h.Name) || t.throughLink(h.Name):
+		return "a member name", nil
+	}
+	var raw [tarBlock]byte
+	if t.src.off < tarBlock {
+		return "a header", nil
+	}
+	if err := readAt(t.n.obj.Content, raw[:], t.src.off-tarBlock); err != nil {
+		return "", err
+	}
+	if size, ok := octal(raw[124:136]); ok && size != h.Size {
+		return "two sizes for one member", nil
+	}
+	switch h.Typeflag {
+	case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo:
+		if h.Size != 0 {
+			return "content in a member that has none", nil
+		}
+	}
+	if h.Typeflag == tar.TypeSymlink || h.Typeflag == tar.TypeLink {
+		return t.link(h), nil
+	}
+	return "", nil
+}
+
+// link remembers a link that leads out of the archive.
+func (t *tarWalk) link(h *tar.Header) string {
+	target := path.Join(path.Dir(h.Name), h.Linkname)
+	if h.Typeflag == tar.TypeLink {
+		target = path.Clean(h.Linkname)
+	}
+	if !path.IsAbs(h.Linkname) && !unsafeName(target) {
+		return ""
+	}
+	if t.leading == nil {
+		t.leading = make(map[string]bool)
+	}
+	name := path.Clean(h.Name)
+	if t.kept += len(name); t.kept > maxTarLinks {
+		return "too many links that lead out of the archive"
+	}
+	t.leading[name] = true
+	return ""
+}
+
+func (t *tarWalk) throughLink(name string) bool {
+	for p := path.Clean(name); len(t.leading) > 0 && p != "." && p != "/"; p = path.Dir(p) {
+		if t.leading[p] {
+			return true
+		}
+	}
+	return false
+}
+
+// rest checks that only zeros follow the end: some readers go on there.
+func (t *tarWalk) rest() error {
+	block := t.w.u.pools.block()
+	defer t.w.u.pools.giveBlock(block)
+	for {
+		k, err := t.src.Read(*block)
+		if len(bytes.Trim((*block)[:k], "\x00")) > 0 {
+			t.ambiguous("content after the end")
+			return nil
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// octal reads a numeric field; ok is false for the binary form of large sizes.
+func octal(field []byte) (int64, bool) {
+	s := strings.Trim(string(field), " \x00")
+	if s == "" {
+		return 0, true
+	}
+	v, err := strconv.ParseInt(s, 8, 64)
+	return v, err == nil
+}
+
+var errSeek = errors.New("unsupported seek")
+
+// Seek lets the tar reader step over contents without reading them.
+func (s *source) Seek(offset int64, whence int) (int64, error) {
+	if whence != io.SeekCurrent || s.off+offset < 0 {
+		return 0, errSeek
+	}
+	s.off += offset
+	return s.off, nil
+}
