@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -95,14 +94,10 @@ func (x *Exchange) decide(l scan.Leg, v scan.Verdict) Decision {
 // false and the decision stands: a door that may pass the leg releases what is
 // held, then p, then the rest as it comes.
 func (x *Exchange) Append(l scan.Leg, p []byte) (d Decision, ok bool) {
-	err := x.legs[l].body.Append(p)
-	switch {
-	case err == nil:
-		return Decision{}, true
-	case errors.Is(err, scan.ErrTooLarge):
-		return x.decide(l, tooLarge(x.policy)), false
+	if err := x.legs[l].body.Append(p); err != nil {
+		return x.decide(l, x.notHeld(err)), false
 	}
-	return x.decide(l, scan.ErrorVerdict(err)), false
+	return Decision{}, true
 }
 
 // Expire decides about a leg whose body was not complete in time.

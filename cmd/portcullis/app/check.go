@@ -1,0 +1,130 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/portcullis-av/portcullis/envoy"
+)
+
+type checkCommand struct {
+	Config string `short:"c" placeholder:"FILE" help:"Configuration file to check."`
+	Envoy  string `placeholder:"FILE" help:"Envoy configuration to check: bootstrap, config dump or EnvoyFilter (YAML); - is standard input."`
+	JSON   bool   `name:"json" help:"Findings about Envoy's configuration as JSON."`
+}
+
+// Help is shown by --help.
+func (checkCommand) Help() string {
+	return `Every mistake is printed at once, with its place. Exit 0: nothing is wrong.
+
+Examples:
+  portcullis check --config portcullis.yaml
+  portcullis check --envoy envoy.yaml`
+}
+
+// Run checks what it is given.
+func (c checkCommand) Run(p Process) error {
+	if c.Config == "" && c.Envoy == "" {
+		return errors.New("nothing to check: give --config FILE, --envoy FILE or both")
+	}
+	if c.Config != "" {
+		cfg, err := configFlag{Config: c.Config}.load()
+		if err != nil {
+			return err
+		}
+		if _, err := build(cfg, silent{}); err != nil {
+			return err
+		}
+		fmt.Fprintf(p.Stdout, "%s: ok\n", printable(c.Config))
+	}
+	if c.Envoy == "" {
+		return nil
+	}
+	return c.lint(p)
+}
+
+// lint prints what is wrong with Envoy's configuration; errors exit 1.
+func (c checkCommand) lint(p Process) error {
+	text, err := readInput(p, c.Envoy)
+	if err != nil {
+		return err
+	}
+	linter := envoy.Linter{}
+	if c.Config != "" {
+		if linter, err = linterOf(c.Config); err != nil {
+			return err
+		}
+	}
+	findings, err := linter.Lint(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", printable(c.Envoy), err)
+	}
+	if c.JSON {
+		if err := printFindings(p.Stdout, findings); err != nil {
+			return err
+		}
+	} else {
+		for _, f := range findings {
+			fmt.Fprintf(p.Stdout, "%s: %s\n", printable(c.Envoy), f)
+		}
+		if len(findings) == 0 {
+			fmt.Fprintf(p.Stdout, "%s: ok\n", printable(c.Envoy))
+		}
+	}
+	if slices.ContainsFunc(findings, func(f envoy.Finding) bool { return f.Level == envoy.LevelError }) {
+		return codeError(exitNotClean)
+	}
+	return nil
+}
+
+// linterOf takes what the linter should know from the gate's own configuration.
+func linterOf(file string) (envoy.Linter, error) {
+	cfg, err := configFlag{Config: file}.load()
+	if err != nil {
+		return envoy.Linter{}, err
+	}
+	m := cfg.Message()
+	l := envoy.Linter{
+		ReceiveLimit: m.GetLimits().GetMaxReceiveMessageBytes(),
+		Exchanges:    int(m.GetLimits().GetMaxExchanges()),
+	}
+	for _, p := range policiesOf(m) {
+		l.ScanTimeout = max(l.ScanTimeout, p.ScanTimeout)
+		l.UploadTimeout = max(l.UploadTimeout, p.UploadTimeout)
+	}
+	return l, nil
+}
+
+// maxEnvoyConfig bounds what is read as Envoy configuration; a large config dump
+// is some tens of MiB.
+const maxEnvoyConfig = 256 << 20
+
+func readInput(p Process, file string) ([]byte, error) {
+	content, _, err := openFile(p, file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = content.Close() }()
+	return io.ReadAll(io.LimitReader(content, maxEnvoyConfig))
+}
+
+// printFindings prints one JSON array with the fields rule, level, path, why and fix.
+func printFindings(w io.Writer, findings []envoy.Finding) error {
+	type row struct {
+		Rule  string `json:"rule"`
+		Level string `json:"level"`
+		Path  string `json:"path"`
+		Why   string `json:"why"`
+		Fix   string `json:"fix"`
+	}
+	rows := []row{}
+	for _, f := range findings {
+		rows = append(rows, row{f.Rule, string(f.Level), f.Path, f.Why, f.Fix})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(rows)
+}

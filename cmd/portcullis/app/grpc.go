@@ -1,0 +1,101 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+
+	configv1 "github.com/portcullis-av/portcullis/cmd/portcullis/config/v1"
+)
+
+// The windows bound what Envoy may send ahead of us on one stream and on one
+// connection; pinned, because grpc-go would otherwise grow them to 16 MiB.
+const (
+	streamWindow     = 256 << 10
+	connectionWindow = 4 << 20
+)
+
+// newGRPC makes the server with its interceptors; tlsCreds is nil for plain text.
+func newGRPC(m *configv1.Config, log *slog.Logger, reg prometheus.Registerer, tlsCreds credentials.TransportCredentials) *grpc.Server {
+	counts := grpcprom.NewServerMetrics()
+	panics := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "portcullis_panics_total", Help: "Panics in gRPC handlers; each ended one call with an error.",
+	})
+	reg.MustRegister(counts, panics)
+	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
+		panics.Inc()
+		log.ErrorContext(ctx, "panic in a gRPC handler", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+		return status.Error(codes.Internal, "internal error")
+	})
+	// ext_proc streams have their own line, with the verdict, and health checks
+	// would only fill the log.
+	others := selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
+		return c.Service != extprocv3.ExternalProcessor_ServiceDesc.ServiceName && c.Service != "grpc.health.v1.Health"
+	})
+	calls := loggingAdapter(log)
+	finished := logging.WithLogOnEvents(logging.FinishCall)
+	opts := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(int(m.GetLimits().GetMaxReceiveMessageBytes())),
+		grpc.MaxConcurrentStreams(uint32(m.GetLimits().GetMaxExchanges())), //nolint:gosec // validated: positive
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connectionWindow),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: 30 * time.Second, Timeout: 10 * time.Second,
+			// Lets load spread over replicas; the grace exceeds every exchange.
+			MaxConnectionAge: 5 * time.Minute, MaxConnectionAgeGrace: maxExchange + time.Minute,
+		}),
+		// grpc-go takes one ping in 5 min by default and calls more an attack;
+		// Envoy's keepalive pings every 30 s.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.ChainStreamInterceptor(
+			counts.StreamServerInterceptor(),
+			selector.StreamServerInterceptor(logging.StreamServerInterceptor(calls, finished), others),
+			recovery.StreamServerInterceptor(recovered),
+		),
+		grpc.ChainUnaryInterceptor(
+			counts.UnaryServerInterceptor(),
+			selector.UnaryServerInterceptor(logging.UnaryServerInterceptor(calls, finished), others),
+			recovery.UnaryServerInterceptor(recovered),
+		),
+	}
+	if tlsCreds != nil {
+		opts = append(opts, grpc.Creds(tlsCreds))
+	}
+	return grpc.NewServer(opts...)
+}
+
+// loggingAdapter lets the middleware log with slog: its levels are slog's.
+func loggingAdapter(log *slog.Logger) logging.Logger {
+	return logging.LoggerFunc(func(ctx context.Context, level logging.Level, msg string, fields ...any) {
+		log.Log(ctx, slog.Level(level), msg, fields...)
+	})
+}
+
+// newLog is the process's log; debug of the gRPC library stays out of it.
+func newLog(m *configv1.Config, w interface{ Write([]byte) (int, error) }) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(m.GetLog().GetLevel())); err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if m.GetLog().GetFormat() == "text" {
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	}
+	return slog.New(slog.NewJSONHandler(w, opts)), nil
+}

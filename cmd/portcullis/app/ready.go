@@ -1,0 +1,57 @@
+package app
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/portcullis-av/portcullis/scan"
+	"github.com/portcullis-av/portcullis/scan/fleet"
+)
+
+// readiness tells whether the gate can judge what its policies cover.
+type readiness struct {
+	parts    *parts
+	draining atomic.Bool
+}
+
+// reasons lists why the gate is not ready; none means it is. A policy that fails
+// open is no reason: its traffic passes whatever the engines do.
+func (r *readiness) reasons() []string {
+	if r.draining.Load() {
+		return []string{"draining"}
+	}
+	var why []string
+	for _, p := range r.parts.policies {
+		if p.FailOpen || !p.Enforce || !p.ScanRequest && !p.ScanResponse {
+			continue
+		}
+		if down := r.down(p); len(down) > 0 {
+			why = append(why, fmt.Sprintf("policy %s: %s", p.Name, strings.Join(down, "; ")))
+		}
+	}
+	return why
+}
+
+// down lists the engines without which a policy cannot give a verdict.
+func (r *readiness) down(p scan.Policy) []string {
+	var down []string
+	for _, f := range r.parts.fleets {
+		if slices.Contains(p.Engines, f.Name()) && !f.Healthy() {
+			down = append(down, "engine "+f.Name()+": "+details(f))
+		}
+	}
+	if p.Mode == scan.ModeFirst && len(down) < len(p.Engines) {
+		return nil
+	}
+	return down
+}
+
+func details(f *fleet.Fleet) string {
+	var all []string
+	for _, s := range f.Status() {
+		all = append(all, s.Label+": "+s.Detail)
+	}
+	return strings.Join(all, ", ")
+}

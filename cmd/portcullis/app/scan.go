@@ -1,0 +1,195 @@
+package app
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/portcullis-av/portcullis/scan"
+	"github.com/portcullis-av/portcullis/scan/fleet"
+	"github.com/portcullis-av/portcullis/scan/gate"
+)
+
+type scanCommand struct {
+	configFlag
+
+	Policy string   `placeholder:"NAME" help:"Policy to scan under; \"default\" if not given."`
+	JSON   bool     `name:"json" help:"One JSON object a file, for programs."`
+	Files  []string `arg:"" name:"file" help:"Files to scan; - is standard input."`
+}
+
+// Help is shown by --help.
+func (scanCommand) Help() string {
+	return `Examples:
+  portcullis scan report.pdf
+  portcullis scan --config portcullis.yaml --json *.zip
+  curl -s https://example.com/file | portcullis scan -`
+}
+
+// scanLine is what is said of one file; the JSON form is an interface.
+type scanLine struct {
+	File    string   `json:"file"`
+	Outcome string   `json:"outcome"`
+	Cause   string   `json:"cause"`
+	Action  string   `json:"action"`
+	Threats []string `json:"threats,omitempty"`
+	Engine  string   `json:"engine,omitempty"`
+	Object  string   `json:"object,omitempty"`
+	Objects int      `json:"objects"`
+	Size    int64    `json:"size"`
+	SHA256  string   `json:"sha256,omitempty"`
+	Policy  string   `json:"policy"`
+	Detail  string   `json:"detail,omitempty"`
+}
+
+// Run scans the files in order. It exits with the worst of what it found.
+func (c scanCommand) Run(ctx context.Context, p Process) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	made, err := build(cfg, silent{})
+	if err != nil {
+		return err
+	}
+	g := gate.New(made.setup)
+	worst := exitOK
+	for _, file := range c.Files {
+		line, err := c.scanFile(ctx, g, p, file)
+		code := exitError
+		if err != nil {
+			fmt.Fprintf(p.Stderr, "portcullis: %v\n", err)
+		} else {
+			code = exitCode(line.Outcome)
+			if err := c.print(p.Stdout, line); err != nil {
+				return err
+			}
+		}
+		worst = max(worst, code)
+	}
+	if worst != exitOK {
+		return codeError(worst)
+	}
+	return nil
+}
+
+func exitCode(outcome string) int {
+	switch outcome {
+	case scan.OutcomeClean.String():
+		return exitOK
+	case scan.OutcomeError.String():
+		return exitError
+	}
+	return exitNotClean
+}
+
+func (c scanCommand) scanFile(ctx context.Context, g *gate.Gate, p Process, file string) (scanLine, error) {
+	content, size, err := openFile(p, file)
+	if err != nil {
+		return scanLine{}, err
+	}
+	defer func() { _ = content.Close() }()
+	meter := newProgress(p.Stderr, p.Getenv, file, size)
+	r, err := g.ScanSingle(ctx, gate.Single{Policy: c.Policy, Name: file}, io.TeeReader(content, meter))
+	meter.done()
+	if err != nil {
+		return scanLine{}, fmt.Errorf("read %s: %w", printable(file), err)
+	}
+	v := r.Decision.Verdict
+	if v.Cause == scan.CauseUnknownPolicy {
+		return scanLine{}, fmt.Errorf("there is no policy named %q", c.Policy)
+	}
+	line := scanLine{
+		File: file, Outcome: v.Outcome.String(), Cause: string(v.Cause), Action: r.Decision.Action.String(),
+		Threats: scan.SafeThreats(v.Threats), Engine: v.Engine, Object: v.Object,
+		Objects: r.Objects, Size: r.Size, Policy: r.Policy, Detail: v.Detail,
+	}
+	if r.SHA256 != [32]byte{} {
+		line.SHA256 = hex.EncodeToString(r.SHA256[:])
+	}
+	return line, nil
+}
+
+func openFile(p Process, file string) (io.ReadCloser, int64, error) {
+	if file == "-" {
+		return io.NopCloser(p.Stdin), 0, nil
+	}
+	f, err := os.Open(file) //nolint:gosec // the user's own file
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a folder: name the files in it", printable(file))
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
+}
+
+func (c scanCommand) print(w io.Writer, l scanLine) error {
+	if c.JSON {
+		return json.NewEncoder(w).Encode(l)
+	}
+	text := printable(l.File) + ": " + l.Outcome
+	var why []string
+	if l.Outcome != scan.OutcomeClean.String() {
+		why = append(why, l.Cause)
+	}
+	why = append(why, l.Threats...)
+	if l.Object != "" && l.Object != "body" {
+		why = append(why, "in "+l.Object)
+	}
+	if l.Engine != "" && len(why) > 0 {
+		why = append(why, "found by "+l.Engine)
+	}
+	if len(why) > 0 {
+		text += " (" + strings.Join(why, ", ") + ")"
+	}
+	if l.Detail != "" {
+		text += ": " + printable(l.Detail)
+	}
+	_, err := fmt.Fprintln(w, text)
+	return err
+}
+
+// printable makes foreign text safe for a terminal: what is not printable is
+// escaped as in a Go string.
+func printable(s string) string {
+	q := fmt.Sprintf("%+q", s)
+	if q = q[1 : len(q)-1]; q == s {
+		return s
+	}
+	q = fmt.Sprintf("%q", s)
+	return q[1 : len(q)-1]
+}
+
+// silent is the observer of commands that print what they found themselves.
+type silent struct{}
+
+// Observe implements [gate.Observer].
+func (silent) Observe(*gate.Record) {}
+
+// singles lets the ScanService use the gate; engines, its engines' health.
+type (
+	singles struct{ gate *gate.Gate }
+	engines struct{ parts *parts }
+)
+
+// firstUnhealthy returns the status that speaks for a fleet: a healthy instance
+// if there is one.
+func representative(f *fleet.Fleet) fleet.Status {
+	all := f.Status()
+	for _, s := range all {
+		if s.OK {
+			return s
+		}
+	}
+	return all[0]
+}

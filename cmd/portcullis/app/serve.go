@@ -1,0 +1,186 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/portcullis-av/portcullis/cmd/portcullis/config"
+	"github.com/portcullis-av/portcullis/extproc"
+	"github.com/portcullis-av/portcullis/scan/gate"
+	// "github.com/portcullis-av/portcullis/scan/scanv1"
+)
+
+// maxExchange is the longest an ext_proc stream may live, whatever it waits for.
+const maxExchange = time.Hour
+
+type serveCommand struct {
+	configFlag
+}
+
+// Run serves until ctx ends, then drains.
+func (c serveCommand) Run(ctx context.Context, p Process) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	s, err := newService(ctx, cfg, p.Stderr)
+	if err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// service is one running gate.
+type service struct {
+	cfg   *config.Config
+	log   *slog.Logger
+	parts *parts
+	gate  *gate.Gate
+	ready *readiness
+
+	grpc   *grpc.Server
+	health *health.Server
+	admin  *http.Server
+
+	extprocL, adminL net.Listener
+}
+
+// newService builds everything and opens the ports; nothing is served yet.
+func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*service, error) {
+	m := cfg.Message()
+	log, err := newLog(m, stderr)
+	if err != nil {
+		return nil, err
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p, err := build(cfg, &observer{log: log, metrics: newMetrics(reg)})
+	if err != nil {
+		return nil, err
+	}
+	creds, err := tlsCredentials(m.GetListen().GetTls())
+	if err != nil {
+		return nil, err
+	}
+	s := &service{
+		cfg: cfg, log: log, parts: p, gate: gate.New(p.setup), ready: &readiness{parts: p},
+		grpc: newGRPC(m, log, reg, creds), health: health.NewServer(),
+	}
+	reg.MustRegister(newGauges(s.gate, p))
+	door := extproc.NewServer(s.gate, extproc.Config{MaxExchange: maxExchange}, log, extproc.NewMetrics(reg))
+	extprocv3.RegisterExternalProcessorServer(s.grpc, door)
+	// scanv1.RegisterScanServiceServer(s.grpc, scanv1.NewServer(singles{s.gate}, engines{p}))
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.admin = newAdmin(cfg, s.ready, reg)
+	return s, s.open(ctx)
+}
+
+// open opens both ports, or none.
+func (s *service) open(ctx context.Context) error {
+	l := s.cfg.Message().GetListen()
+	var err error
+	if s.extprocL, err = listen(ctx, l.GetExtproc()); err != nil {
+		return fmt.Errorf("listen.extproc: %w", err)
+	}
+	if s.adminL, err = listen(ctx, l.GetAdmin()); err != nil {
+		return errors.Join(fmt.Errorf("listen.admin: %w", err), s.extprocL.Close())
+	}
+	return nil
+}
+
+// run serves until ctx ends or a listener fails, then drains.
+func (s *service) run(ctx context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var tasks sync.WaitGroup
+	for _, f := range s.parts.fleets {
+		tasks.Go(func() { f.Run(background) })
+	}
+	tasks.Go(func() { s.publishHealth(background) })
+	failed := make(chan error, 2)
+	tasks.Go(func() { failed <- s.grpc.Serve(s.extprocL) })
+	tasks.Go(func() {
+		if err := s.admin.Serve(s.adminL); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	})
+	s.log.Info("portcullis serves", slog.String("version", Version()),
+		slog.String("extproc", s.extprocL.Addr().String()), slog.String("admin", s.adminL.Addr().String()))
+
+	var err error
+	select {
+	case <-ctx.Done():
+		s.drain()
+	case err = <-failed:
+		s.log.Error("a listener failed", slog.Any("error", err))
+		s.grpc.Stop()
+	}
+	stop()
+	_ = s.admin.Close() // the last to go: it tells about the drain until its end
+	tasks.Wait()
+	s.log.Info("portcullis has stopped")
+	return err
+}
+
+// ExtProcService is the gRPC health name that says whether the gate can judge;
+// the empty name says only that it can answer.
+const extProcService = "envoy.service.ext_proc.v3.ExternalProcessor"
+
+// publishHealth keeps gRPC health true. The empty service stays SERVING while
+// engines are down: the gate then still answers, with a clear 503, and Envoy
+// should not stop asking it.
+func (s *service) publishHealth(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		state := healthv1.HealthCheckResponse_SERVING
+		if len(s.ready.reasons()) > 0 {
+			state = healthv1.HealthCheckResponse_NOT_SERVING
+		}
+		s.health.SetServingStatus(extProcService, state)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drain stops in order, within grace + timeout: not ready at once, so that Envoy
+// looks elsewhere; then no new streams; then what is left is cut off with an
+// error, by which Envoy fails closed.
+func (s *service) drain() {
+	d := s.cfg.Message().GetDrain()
+	s.log.Info("draining", slog.Duration("grace", d.GetGrace().AsDuration()), slog.Duration("timeout", d.GetTimeout().AsDuration()),
+		slog.Int64("exchanges", s.gate.Open()))
+	s.ready.draining.Store(true)
+	s.health.Shutdown()
+	time.Sleep(d.GetGrace().AsDuration())
+
+	done := make(chan struct{})
+	go func() { s.grpc.GracefulStop(); close(done) }()
+	timer := time.NewTimer(d.GetTimeout().AsDuration())
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		s.log.Warn("exchanges were cut off at the end of the drain", slog.Int64("exchanges", s.gate.Open()))
+		s.grpc.Stop()
+		<-done
+	}
+}

@@ -1,0 +1,86 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+// Single is one object that somebody asks about by itself: the ScanService and
+// the command line.
+type Single struct {
+	// Policy is its name, "" for the default or what a rule chooses.
+	Policy string
+	// Name is the file name, if any. Untrusted.
+	Name   string
+	Labels scan.Labels
+}
+
+// SingleResult is what scanning a [Single] came to.
+type SingleResult struct {
+	Decision Decision
+	Policy   string
+	Objects  int   // scanned, the object itself included
+	Size     int64 // bytes read; not all of them when too large
+	SHA256   [32]byte
+}
+
+// ScanSingle reads content to its end, or to the policy's limit, and judges it
+// as a body that the policy covers. The error is that of content only: whatever
+// else fails is a verdict.
+func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (SingleResult, error) {
+	headers := func() map[string]string { return nil }
+	x := g.Begin(Head{Attributes: scan.Attributes{Headers: headers}, Labels: s.Labels}, s.Policy)
+	defer x.Finish("single")
+	r := SingleResult{Policy: x.policy.Name}
+	l := &x.legs[scan.Request]
+	l.seen, l.begun = true, time.Now()
+	l.head = Head{Labels: s.Labels, ContentLength: -1}
+	if x.broken != nil {
+		r.Decision = x.decide(scan.Request, *x.broken)
+		return r, nil
+	}
+	l.body = x.setup.Store.Open(x.policy.MaxBodyBytes)
+	v, err := x.fill(l.body, content)
+	if err != nil {
+		return r, err
+	}
+	if v.Outcome == scan.OutcomeClean {
+		l.judged = x.judge(ctx, l.body, s.Labels)
+		v = l.judged.Verdict
+	}
+	r.Decision = x.decide(scan.Request, v)
+	r.Objects, r.Size, r.SHA256 = l.judged.Objects, l.body.Size(), l.body.SHA256()
+	return r, nil
+}
+
+// fill copies content into body. CLEAN means no more than that all of it is held.
+func (x *Exchange) fill(body scan.Body, content io.Reader) (scan.Verdict, error) {
+	const block = 64 << 10
+	for {
+		buf := make([]byte, block)
+		n, err := content.Read(buf)
+		if n > 0 {
+			if held := body.Append(buf[:n]); held != nil {
+				return x.notHeld(held), nil
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return scan.CleanVerdict(), nil
+		case err != nil:
+			return scan.Verdict{}, err
+		}
+	}
+}
+
+// notHeld is the verdict for a body that its store did not take.
+func (x *Exchange) notHeld(err error) scan.Verdict {
+	if errors.Is(err, scan.ErrTooLarge) {
+		return tooLarge(x.policy)
+	}
+	return scan.ErrorVerdict(err)
+}
