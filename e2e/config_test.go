@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"net/http"
 	"os/exec"
 	"testing"
 
@@ -38,15 +39,12 @@ func TestEnvoyAcceptsPrintedConfig(t *testing.T) {
 // engine and fails closed.
 func TestDefaultConfig(t *testing.T) {
 	t.Parallel()
-	o := startOrigin(t)
-	p := startPortcullis(t, rig.PortcullisOptions{})
-	e, address := startEnvoy(t, envoy.Options{Upstream: o.Address(), Processor: p.ExtProc})
-	g := &gate{name: "default", address: address, envoy: e, portcullis: p, origin: o}
+	g := startGate(t, startPortcullis(t, rig.PortcullisOptions{}), envoy.Options{})
 	g.blocksUpload(t, "x", client.HTTP1, framing{name: "length"}, "raw")
 	g.blocksDownload(t, "x", client.HTTP1, framing{name: "length"}, "form")
 	g.crosses(t, "x", client.HTTP1, framing{name: "length"}, payload.Random(1, 10<<10))
 	x := g.send(t, client.HTTP2, client.Request{Path: "/x"}, origin.Answer{})
-	if x.Status != 200 {
+	if x.Status != http.StatusOK {
 		t.Errorf("status %d", x.Status)
 	}
 }
@@ -55,10 +53,8 @@ func TestDefaultConfig(t *testing.T) {
 // body.
 func TestLogLine(t *testing.T) {
 	t.Parallel()
-	o := startOrigin(t)
 	p := startPortcullis(t, rig.PortcullisOptions{})
-	e, address := startEnvoy(t, envoy.Options{Upstream: o.Address(), Processor: p.ExtProc})
-	g := &gate{address: address, envoy: e, portcullis: p, origin: o}
+	g := startGate(t, p, envoy.Options{})
 	g.blocksUpload(t, "one-of-a-kind", client.HTTP1, framing{name: "length"}, "form")
 	about := func(line map[string]any) bool {
 		path, _ := line["path"].(string)

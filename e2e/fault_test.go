@@ -51,11 +51,7 @@ func startFaulty(t *testing.T, profile envoy.Profile, policy string) *faulty {
 		},
 	) + "drain: {grace: 0s, timeout: 10s}\n"
 	p := startPortcullis(t, rig.PortcullisOptions{Config: config})
-	o := startOrigin(t)
-	e, address := startEnvoy(t, envoy.Options{
-		Profile: profile, Upstream: o.Address(), Processor: p.ExtProc, ScanTimeout: faultScan, UploadTimeout: faultUpload,
-	})
-	g := &gate{name: string(profile), address: address, envoy: e, portcullis: p, origin: o}
+	g := startGate(t, p, envoy.Options{Profile: profile, ScanTimeout: faultScan, UploadTimeout: faultUpload})
 	return &faulty{gate: g, cloud: cloud}
 }
 
@@ -85,7 +81,7 @@ func orFresh(c *client.Client, address string) *client.Client {
 // eachFaulty runs f for both profiles, each with processes of its own.
 func eachFaulty(t *testing.T, f func(t *testing.T, g *faulty)) {
 	t.Helper()
-	for _, profile := range []envoy.Profile{envoy.Duplex, envoy.Buffered} {
+	for _, profile := range profiles() {
 		t.Run(string(profile), func(t *testing.T) {
 			t.Parallel()
 			f(t, startFaulty(t, profile, ""))
@@ -242,7 +238,7 @@ func TestRestarted(t *testing.T) {
 // the generated configuration.
 func TestErroringProcessor(t *testing.T) {
 	t.Parallel()
-	for _, profile := range []envoy.Profile{envoy.Duplex, envoy.Buffered} {
+	for _, profile := range profiles() {
 		for _, code := range []codes.Code{codes.Unavailable, codes.Internal, codes.ResourceExhausted, codes.Unknown, codes.Canceled} {
 			t.Run(fmt.Sprintf("%s/%v", profile, code), func(t *testing.T) {
 				t.Parallel()
@@ -350,29 +346,28 @@ func TestDrain(t *testing.T) {
 func TestClientsLeave(t *testing.T) {
 	t.Parallel()
 	spool := t.TempDir()
-	o := startOrigin(t)
 	p := startPortcullis(t, rig.PortcullisOptions{Config: fmt.Sprintf(
 		"spool: {disk_dir: %q, body_memory_bytes: 65536}\n", spool)})
-	e, address := startEnvoy(t, envoy.Options{Upstream: o.Address(), Processor: p.ExtProc})
-	g := &gate{address: address, envoy: e, portcullis: p, origin: o}
+	g := startGate(t, p, envoy.Options{})
 	g.crosses(t, "x", client.HTTP1, framing{name: "length"}, payload.Random(1, 1<<20))
 	before, err := p.Usage()
 	if err != nil {
 		t.Skipf("no /proc on this system: %v", err)
 	}
+	id := newID()
 	for i := range 20 {
 		ctx, cancel := context.WithTimeout(t.Context(), exchangeTimeout)
-		raw, err := client.Dial(ctx, address)
+		raw, err := client.Dial(ctx, g.address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := raw.Send(fmt.Sprintf("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n%s", payload.Canaries(newID(), i*40000))); err != nil {
+		if err := raw.Send(fmt.Sprintf("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n%s", payload.Canaries(id, i*40000))); err != nil {
 			t.Fatal(err)
 		}
 		_ = raw.Close() // this is the test
 		cancel()
 	}
-	awaitZero(t, "open streams at Envoy", func() (int64, error) { return e.Stat("cluster.portcullis.upstream_rq_active") })
+	awaitZero(t, "open streams at Envoy", func() (int64, error) { return g.envoy.Stat("cluster.portcullis.upstream_rq_active") })
 	awaitZero(t, "open files more than before", func() (int64, error) {
 		u, err := p.Usage()
 		return int64(max(0, u.Files-before.Files)), err
@@ -380,7 +375,7 @@ func TestClientsLeave(t *testing.T) {
 	if left, err := os.ReadDir(spool); err != nil || len(left) != 0 {
 		t.Errorf("%d files in the spool, error %v", len(left), err)
 	}
-	if n := o.Tap().Canaries("x"); n != 0 {
+	if n := g.origin.Tap().Canaries(id); n != 0 {
 		t.Errorf("LEAK: %d canaries", n)
 	}
 }
@@ -393,10 +388,8 @@ func TestSpoolFails(t *testing.T) {
 	if err := os.Mkdir(spool, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	o := startOrigin(t)
 	p := startPortcullis(t, rig.PortcullisOptions{Config: fmt.Sprintf("spool: {disk_dir: %q, body_memory_bytes: 65536}\n", spool)})
-	e, address := startEnvoy(t, envoy.Options{Upstream: o.Address(), Processor: p.ExtProc})
-	g := &gate{address: address, envoy: e, portcullis: p, origin: o}
+	g := startGate(t, p, envoy.Options{})
 	if err := os.RemoveAll(spool); err != nil {
 		t.Fatal(err)
 	}

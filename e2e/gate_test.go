@@ -5,10 +5,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/portcullis-av/portcullis/e2e/client"
 	"github.com/portcullis-av/portcullis/e2e/origin"
@@ -41,7 +39,6 @@ func TestGate(t *testing.T) {
 	t.Run("clean", s.clean)
 	t.Run("large", s.large)
 	t.Run("bodiless", s.bodiless)
-	t.Run("unreachable", s.unreachable)
 	t.Run("limit", s.limit)
 	t.Run("answers", s.answers)
 	t.Run("headers", s.headers)
@@ -55,28 +52,18 @@ func startShared(t *testing.T) *shared {
 	s := &shared{absent: map[string]string{}}
 	config := s.config(t)
 	s.portcullis = startPortcullis(t, rig.PortcullisOptions{Config: config})
-	for _, profile := range []envoy.Profile{envoy.Duplex, envoy.Buffered} {
-		o := startOrigin(t)
-		e, address := startEnvoy(t, envoy.Options{
-			Profile: profile, Upstream: o.Address(), Processor: s.portcullis.ExtProc, MaxBodyBytes: bufferedLimit,
-		})
-		s.gates = append(s.gates, &gate{name: string(profile), address: address, envoy: e, portcullis: s.portcullis, origin: o})
+	for _, profile := range profiles() {
+		s.gates = append(s.gates, startGate(t, s.portcullis, envoy.Options{Profile: profile, MaxBodyBytes: bufferedLimit}))
 	}
 	return s
 }
 
 func (s *shared) config(t *testing.T) string {
 	t.Helper()
-	gone := filepath.Join(t.TempDir(), "gone.sock")
-	engines := []string{
-		`{name: builtin, builtin: {}}`,
-		fmt.Sprintf(`{name: gone, clamd: {addresses: ["unix:%s"]}}`, gone),
-	}
+	engines := []string{`{name: builtin, builtin: {}}`}
 	policies := []string{
 		`{name: default, engines: [builtin]}`,
 		`{name: builtin, engines: [builtin]}`,
-		`{name: gone-closed, engines: [gone]}`,
-		`{name: gone-open, engines: [gone], fail: open}`,
 		fmt.Sprintf(`{name: small, engines: [builtin], max_body_bytes: %d}`, smallLimit),
 		`{name: report, engines: [builtin], enforce: false}`,
 		`{name: names, engines: [builtin], show_threats: true}`,
@@ -170,9 +157,7 @@ func (s *shared) clean(t *testing.T) {
 	})
 	t.Run("duplex/http2-origin", func(t *testing.T) {
 		t.Parallel()
-		o := startOrigin(t)
-		e, address := startEnvoy(t, envoy.Options{Upstream: o.Address(), UpstreamHTTP2: true, Processor: s.portcullis.ExtProc})
-		g := &gate{name: "http2 origin", address: address, envoy: e, portcullis: s.portcullis, origin: o}
+		g := startGate(t, s.portcullis, envoy.Options{UpstreamHTTP2: true})
 		for _, f := range framings() {
 			g.crosses(t, "builtin", client.HTTP2, f, payload.Random(91, 1<<20+1))
 		}
@@ -255,40 +240,4 @@ func (s *shared) quiet(t *testing.T) {
 			t.Errorf("portcullis panicked: %v", line)
 		}
 	}
-}
-
-// awaitZero polls: what is counted belongs to another process.
-func awaitZero(t *testing.T, what string, count func() (int64, error)) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		n, err := count()
-		if err == nil && n == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("%s: still %d, error %v", what, n, err)
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// count is the number of legs with these labels.
-func (s *shared) count(t *testing.T, labels ...string) float64 {
-	t.Helper()
-	m, err := s.portcullis.Metrics()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m.Sum(legsTotal, labels...)
-}
-
-// awaitCount waits for a count to be exactly want: an exchange is counted when
-// Envoy closes its stream, which may be after the client has its answer.
-func (s *shared) awaitCount(t *testing.T, want float64, labels ...string) {
-	t.Helper()
-	awaitZero(t, fmt.Sprintf("legs missing to %v with %v", want, labels), func() (int64, error) {
-		return int64(want - s.count(t, labels...)), nil
-	})
 }

@@ -35,7 +35,7 @@ func nullGate(t *testing.T, profile envoy.Profile) *gate {
 // The instruments must be able to fail: with a processor that scans nothing,
 // infected bodies cross in both directions and every tap hears them.
 func TestHarnessSeesALeak(t *testing.T) {
-	for _, profile := range []envoy.Profile{envoy.Duplex, envoy.Buffered} {
+	for _, profile := range profiles() {
 		t.Run(string(profile), func(t *testing.T) {
 			t.Parallel()
 			g := nullGate(t, profile)
@@ -66,7 +66,7 @@ func TestHarnessSeesALeak(t *testing.T) {
 // What client and origin report is what was sent: the null processor changes no
 // body, length, header or trailer.
 func TestHarnessIsTransparent(t *testing.T) {
-	for _, profile := range []envoy.Profile{envoy.Duplex, envoy.Buffered} {
+	for _, profile := range profiles() {
 		t.Run(string(profile), func(t *testing.T) {
 			t.Parallel()
 			g := nullGate(t, profile)

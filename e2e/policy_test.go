@@ -10,39 +10,6 @@ import (
 	"github.com/portcullis-av/portcullis/e2e/payload"
 )
 
-// legsTotal counts legs by outcome, cause and action.
-const legsTotal = "portcullis_legs_total"
-
-// An engine that cannot be reached blocks under fail: closed and passes, counted
-// and marked, under fail: open; other policies do not notice.
-func (s *shared) unreachable(t *testing.T) {
-	body := payload.Random(11, 10<<10)
-	want := refusal{http.StatusServiceUnavailable, "", "ERROR", "engine-unreachable"}
-	labels := []string{"outcome", "ERROR", "cause", "engine-unreachable", "action", "pass"}
-	before, passes := s.count(t, labels...), 0.0
-	for _, g := range s.gates {
-		for _, p := range []client.Protocol{client.HTTP1, client.HTTP2} {
-			x := g.send(t, p, client.Request{Path: "/gone-closed/up", Body: body}, origin.Answer{})
-			x.wantNoUpload(t, g.name)
-			want.leg = "request"
-			x.wantProblem(t, g.name+" upload", want)
-			x = g.downloadCanaries(t, p, "/gone-closed/down", 100)
-			want.leg = "response"
-			x.wantProblem(t, g.name+" download", want)
-
-			x = g.send(t, p, client.Request{Path: "/gone-open/both", Body: body}, origin.Answer{Body: body})
-			passes += 2
-			if x.Status != http.StatusOK || x.seen.SHA256 != body.SHA256() || x.SHA256 != body.SHA256() {
-				t.Errorf("%s open: status %d, the origin got %d bytes, the client %d", g.name, x.Status, x.seen.Bytes, x.Bytes)
-			}
-			if v := x.seen.Header.Get("X-Portcullis-Verdict"); v != "ERROR; cause=engine-unreachable" {
-				t.Errorf("%s open: the origin was told %q", g.name, v)
-			}
-		}
-	}
-	s.awaitCount(t, before+passes, labels...)
-}
-
 // downloadCanaries asks for at least size bytes of canaries and requires that
 // none of them comes.
 func (g *gate) downloadCanaries(t *testing.T, p client.Protocol, path string, size int) exchange {
@@ -196,7 +163,8 @@ func (s *shared) headers(t *testing.T) {
 // enforce: false lets everything pass unchanged and says what it would have done.
 func (s *shared) report(t *testing.T) {
 	labels := []string{"outcome", "INFECTED", "action", "pass"}
-	before := s.count(t, labels...)
+	g := s.gates[0]
+	before := g.count(t, labels...)
 	for _, g := range s.gates {
 		form := payload.InfectedForm(newID(), 100)
 		x := g.send(t, client.HTTP1, client.Request{Path: "/report/x", Body: form}, origin.Answer{Body: form})
@@ -207,7 +175,7 @@ func (s *shared) report(t *testing.T) {
 			t.Errorf("%s: the origin was told %q", g.name, v)
 		}
 	}
-	s.awaitCount(t, before+float64(2*len(s.gates)), labels...)
+	g.awaitCount(t, before+float64(2*len(s.gates)), labels...)
 }
 
 // A leg that the policy skips goes through as it comes, the other is held.

@@ -152,6 +152,22 @@ type gate struct {
 	origin     *origin.Origin
 }
 
+// profiles are those of this room's tests, by their index in shared.gates.
+func profiles() []envoy.Profile { return []envoy.Profile{envoy.Duplex, envoy.Buffered} }
+
+// startGate puts an Envoy before p and an origin behind it.
+func startGate(t *testing.T, p *rig.Portcullis, o envoy.Options) *gate {
+	t.Helper()
+	behind := startOrigin(t)
+	o.Upstream, o.Processor = behind.Address(), p.ExtProc
+	e, address := startEnvoy(t, o)
+	name := string(o.Profile)
+	if o.UpstreamHTTP2 {
+		name += " to HTTP/2"
+	}
+	return &gate{name: name, address: address, envoy: e, portcullis: p, origin: behind}
+}
+
 // exchange is one exchange and all that is known about it afterwards.
 type exchange struct {
 	client.Result
