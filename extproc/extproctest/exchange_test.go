@@ -10,6 +10,7 @@ import (
 	"time"
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -213,9 +214,7 @@ func overriding(m *filterv3.ProcessingMode) func(server) error {
 		if err := s.Send(answer); err != nil {
 			return err
 		}
-		for l, mode := range []filterv3.ProcessingMode_BodySendMode{m.RequestBodyMode, m.ResponseBodyMode} {
-			g.modes[l] = mode
-		}
+		g.modes = [2]filterv3.ProcessingMode_BodySendMode{m.RequestBodyMode, m.ResponseBodyMode}
 		g.afterHeaders = [2]bool{true, false}
 		return g.run()
 	}
@@ -254,6 +253,18 @@ func TestModeOverride(t *testing.T) {
 		do(t, cfg, overriding(both(filterv3.ProcessingMode_BUFFERED)), ex, func(t *testing.T, r extproctest.Result) {
 			if !r.Hang || r.Origin.Reached {
 				t.Errorf("want a hang, client got %s", r.Client)
+			}
+		})
+	})
+	t.Run("chosen in the response-header answer the headers have left", func(t *testing.T) {
+		late := responseHeaders(nil)
+		late.ModeOverride = both(filterv3.ProcessingMode_FULL_DUPLEX_STREAMED)
+		does := saying(1, requestHeaders(nil), 1, late, 1, immediate(403, "no"))
+		download := extproctest.Exchange{Origin: ex.Origin}
+		do(t, extproctest.Adaptive(), does, download, func(t *testing.T, r extproctest.Result) {
+			r.MustBeLawful(t)
+			if !r.Client.Reset || r.Client.Status != 200 || r.Client.Size != 0 {
+				t.Errorf("client got %s, want a reset after 200", r.Client)
 			}
 		})
 	})
@@ -444,4 +455,104 @@ func TestLoad(t *testing.T) {
 	if blocked.Failed != 10 || blocked.FirstFailure == "" {
 		t.Errorf("a block counts as a failure unless wanted: %+v", blocked)
 	}
+}
+
+func TestContinueAndReplace(t *testing.T) {
+	replaced := func(s server) error {
+		if _, err := s.Recv(); err != nil {
+			return err
+		}
+		_ = s.Send(requestHeaders(&extprocv3.CommonResponse{Status: extprocv3.CommonResponse_CONTINUE_AND_REPLACE, BodyMutation: whole([]byte("new"))}))
+		return rightly(s)
+	}
+	upload := extproctest.Exchange{Request: extproctest.Message{Headers: extproctest.H("content-length", "6"), Body: [][]byte{[]byte("abc"), []byte("def")}}}
+	do(t, extproctest.Buffered(), replaced, upload, func(t *testing.T, r extproctest.Result) {
+		r.MustBeLawful(t)
+		if string(r.Origin.Body) != "new" || r.Origin.Headers.Has("content-length") || r.Client.Status != 200 {
+			t.Errorf("origin got %q %v; client %s", r.Origin.Body, r.Origin.Headers, r.Client)
+		}
+	})
+}
+
+// The tail of a BUFFERED_PARTIAL body flows unscanned; that is why it must be
+// refused.
+func TestBufferedPartialPassesTheTail(t *testing.T) {
+	cfg := extproctest.Buffered()
+	cfg.BufferLimit = 1000
+	cfg.Mode.RequestBodyMode = filterv3.ProcessingMode_BUFFERED_PARTIAL
+	body := append(make([]byte, 1500), "malware"...)
+	do(t, cfg, rightly, extproctest.Exchange{Request: extproctest.Message{Body: extproctest.Cut(body, 100)}}, func(t *testing.T, r extproctest.Result) {
+		r.MustBeLawful(t)
+		if !bytes.Equal(r.Origin.Body, body) || !r.Origin.BeforeEnd {
+			t.Errorf("origin got %d bytes", r.Origin.Size)
+		}
+	})
+}
+
+// Without trailer mode SEND a duplex leg with trailers has no end.
+func TestDuplexWithoutTrailerModeHangs(t *testing.T) {
+	cfg := extproctest.Duplex()
+	cfg.Mode.RequestTrailerMode = filterv3.ProcessingMode_SKIP
+	upload := extproctest.Exchange{Request: extproctest.Message{Body: [][]byte{[]byte("abc")}, Trailers: extproctest.H("x", "y")}}
+	do(t, cfg, rightly, upload, func(t *testing.T, r extproctest.Result) {
+		if !r.Hang || r.Origin.Reached || r.Client.Status != 504 {
+			t.Errorf("client got %s, hang %t", r.Client, r.Hang)
+		}
+	})
+}
+
+// Outside a bubble the test's own deadline ends a hang.
+func TestDeadlineCountsAsHang(t *testing.T) {
+	conn := extproctest.Serve(t, processor{process: func(s server) error {
+		if _, ok := s.Context().Deadline(); ok {
+			return status.Error(codes.Internal, "Envoy's side stream has no deadline")
+		}
+		return saying(1)(s)
+	}})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	r := extproctest.New(conn, extproctest.Duplex()).Do(ctx, extproctest.Exchange{})
+	if !r.Hang || !r.Broke(extproctest.RuleHang) || r.Client.Complete {
+		t.Errorf("client got %s, hang %t", r.Client, r.Hang)
+	}
+}
+
+// A processor that cannot be reached fails closed, or open where allowed.
+func TestUnreachableProcessor(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		conn := extproctest.Serve(t, processor{process: rightly})
+		_ = conn.Close()
+		cfg := extproctest.Duplex()
+		cfg.FailureModeAllow = open
+		r := extproctest.New(conn, cfg).Do(t.Context(), extproctest.Exchange{Request: extproctest.Message{Body: [][]byte{[]byte("abc")}}})
+		if r.FailedOpen != open || (r.Client.Status == 200) != open || (string(r.Origin.Body) == "abc") != open {
+			t.Errorf("open %t: client got %s, origin %q", open, r.Client, r.Origin.Body)
+		}
+	}
+}
+
+func TestObservabilityTellsEverything(t *testing.T) {
+	seen := 0
+	watch := func(s server) error {
+		for {
+			m, err := s.Recv()
+			if err != nil {
+				return nil
+			}
+			seen += len(m.GetRequestBody().GetBody()) + len(m.GetResponseBody().GetBody())
+			if m.GetProtocolConfig() != nil {
+				return status.Error(codes.Internal, "protocol_config in observability mode")
+			}
+		}
+	}
+	ex := extproctest.Exchange{
+		Request: extproctest.Message{Body: [][]byte{[]byte("abc")}},
+		Origin:  extproctest.Reply(extproctest.Message{Body: [][]byte{[]byte("defg")}}),
+	}
+	do(t, extproctest.Config{Mode: extproctest.Duplex().Mode, ObservabilityMode: true}, watch, ex, func(t *testing.T, r extproctest.Result) {
+		r.MustBeLawful(t)
+		if seen != 7 || r.Client.Status != 200 {
+			t.Errorf("the processor saw %d bytes; client got %s", seen, r.Client)
+		}
+	})
 }

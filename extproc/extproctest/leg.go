@@ -21,8 +21,10 @@ type leg struct {
 	hash  hash.Hash
 
 	active bool // answers decide; otherwise everything passes
-	dead   bool // abandoned: nothing more is read or passed
-	drain  bool // the body was replaced: drop what still comes
+	// switched: the leg's own header answer overrode its mode.
+	switched bool
+	dead     bool // abandoned: nothing more is read or passed
+	drain    bool // the body was replaced: drop what still comes
 
 	headers               Headers
 	headersIn, headersOut bool
@@ -252,6 +254,11 @@ func (l *leg) headersAnswered(c *extprocv3.CommonResponse) {
 	if c.GetStatus() == extprocv3.CommonResponse_CONTINUE_AND_REPLACE {
 		l.replace(c)
 		return
+	}
+	if l.switched && (l.which == Response || duplex(l.mode())) {
+		// Measured on 1.40.0 for the response leg: the headers have left, and a
+		// block is a reset. Taken for the worst on the request leg.
+		l.passHeaders()
 	}
 	if !duplex(l.mode()) {
 		l.advance()

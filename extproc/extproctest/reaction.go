@@ -2,11 +2,13 @@ package extproctest
 
 import (
 	"crypto/sha256"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // spurious is Envoy's reaction to a message that breaks the protocol.
@@ -159,4 +161,36 @@ func (x *run) localReply(code int, details string) {
 		Headers: H(":status", strconv.Itoa(code), "content-length", strconv.Itoa(len(body)), "content-type", "text/plain"),
 		Body:    [][]byte{body},
 	})
+}
+
+func (x *run) extend(m *extprocv3.ProcessingResponse) {
+	taken := false
+	for _, l := range x.legs {
+		if !l.deadline.IsZero() && !l.extended {
+			l.deadline, l.extended = time.Now().Add(m.GetOverrideMessageTimeout().AsDuration()), true
+			taken = true
+		}
+	}
+	if !taken {
+		x.violate(minor(RuleOverrideTimeout, "no timer runs, or it was extended already"))
+	}
+}
+
+func (x *run) metadata(m *structpb.Struct) {
+	for ns, v := range m.GetFields() {
+		s := v.GetStructValue()
+		if s == nil || !slices.Contains(x.cfg.ReceivingNamespaces, ns) {
+			x.res.MetadataDropped = append(x.res.MetadataDropped, ns)
+			continue
+		}
+		if x.res.Metadata == nil {
+			x.res.Metadata = map[string]*structpb.Struct{}
+		}
+		if x.res.Metadata[ns] == nil {
+			x.res.Metadata[ns] = &structpb.Struct{Fields: map[string]*structpb.Value{}}
+		}
+		for k, field := range s.GetFields() {
+			x.res.Metadata[ns].Fields[k] = field
+		}
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +11,6 @@ import (
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // run is one exchange. One goroutine owns it: it feeds the legs, takes the
@@ -231,6 +229,7 @@ func (x *run) answer(m *extprocv3.ProcessingResponse) {
 		x.fail(x.cfg.StatusOnError, "ext_proc_error_gRPC_error_13{compressed}")
 		return
 	}
+	before := x.book.overridden
 	what, vs := x.book.judge(m)
 	x.violate(vs...)
 	switch what {
@@ -251,40 +250,9 @@ func (x *run) answer(m *extprocv3.ProcessingResponse) {
 	for l := range Leg(2) {
 		for p := range part(3) {
 			if kindFor(l, p) == kind {
+				x.legs[l].switched = x.legs[l].switched || x.book.overridden > before
 				x.legs[l].answered(p, m)
 			}
-		}
-	}
-}
-
-func (x *run) extend(m *extprocv3.ProcessingResponse) {
-	taken := false
-	for _, l := range x.legs {
-		if !l.deadline.IsZero() && !l.extended {
-			l.deadline, l.extended = time.Now().Add(m.GetOverrideMessageTimeout().AsDuration()), true
-			taken = true
-		}
-	}
-	if !taken {
-		x.violate(minor(RuleOverrideTimeout, "no timer runs, or it was extended already"))
-	}
-}
-
-func (x *run) metadata(m *structpb.Struct) {
-	for ns, v := range m.GetFields() {
-		s := v.GetStructValue()
-		if s == nil || !slices.Contains(x.cfg.ReceivingNamespaces, ns) {
-			x.res.MetadataDropped = append(x.res.MetadataDropped, ns)
-			continue
-		}
-		if x.res.Metadata == nil {
-			x.res.Metadata = map[string]*structpb.Struct{}
-		}
-		if x.res.Metadata[ns] == nil {
-			x.res.Metadata[ns] = &structpb.Struct{Fields: map[string]*structpb.Value{}}
-		}
-		for k, field := range s.GetFields() {
-			x.res.Metadata[ns].Fields[k] = field
 		}
 	}
 }

@@ -88,7 +88,7 @@ type Stream struct {
 	log    []string
 }
 
-// Open begins a stream. It ends with the test at the latest.
+// Open begins a stream. It ends with ctx (RST_STREAM), with the test at the latest.
 func (e *Envoy) Open(ctx context.Context, t testing.TB) *Stream {
 	t.Helper()
 	w, err := dialStream(ctx, e.conn, e.cfg.InitialMetadata)
@@ -96,7 +96,9 @@ func (e *Envoy) Open(ctx context.Context, t testing.TB) *Stream {
 		t.Fatalf("open the ext_proc stream: %v", err)
 	}
 	s := &Stream{t: t, cfg: e.cfg, say: messenger{cfg: e.cfg}, book: newLedger(e.cfg), wire: w}
+	stop := context.AfterFunc(ctx, w.cancel)
 	t.Cleanup(func() {
+		stop()
 		s.collect()
 		s.wire.close()
 		for _, v := range s.faults {

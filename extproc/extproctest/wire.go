@@ -24,7 +24,9 @@ import (
 func Serve(t testing.TB, srv extprocv3.ExternalProcessorServer, opts ...grpc.ServerOption) *grpc.ClientConn {
 	t.Helper()
 	lis := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(opts...)
+	// Handlers are waited for, so that one that ignores the end of its stream
+	// blocks its own test rather than leaking into the next.
+	server := grpc.NewServer(append(opts, grpc.WaitForHandlers(true))...)
 	extprocv3.RegisterExternalProcessorServer(server, srv)
 	served := make(chan struct{})
 	go func() {
@@ -101,9 +103,13 @@ type wire struct {
 	broken  bool // Send failed; the reader learns why
 }
 
-// dialStream opens the gRPC stream.
+// dialStream opens the gRPC stream. Only the opening obeys ctx: Envoy's side
+// stream has no deadline, so none may reach the processor.
 func dialStream(ctx context.Context, conn grpc.ClientConnInterface, meta map[string]string) (*wire, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	opening := ctx
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(opening, cancel)
+	defer stop()
 	w := &wire{
 		cancel: cancel, compressed: new(atomic.Bool),
 		changed: make(chan struct{}, 1), work: make(chan struct{}, 1),
