@@ -537,7 +537,7 @@ func TestObservabilityTellsEverything(t *testing.T) {
 		for {
 			m, err := s.Recv()
 			if err != nil {
-				return nil
+				return nil //nolint:nilerr // Envoy left
 			}
 			seen += len(m.GetRequestBody().GetBody()) + len(m.GetResponseBody().GetBody())
 			if m.GetProtocolConfig() != nil {

@@ -111,9 +111,8 @@ func judgeSetHeader(o *corev3.HeaderValueOption) []Violation {
 	if key == "" || strings.ContainsAny(key, "\r\n\x00 ") || strings.ContainsAny(string(raw), "\r\n\x00") {
 		vs = append(vs, fatal(RuleBadMutation, "header %q or its value has forbidden characters", key))
 	}
-	switch o.GetAppendAction() {
-	case corev3.HeaderValueOption_ADD_IF_ABSENT, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS:
-		vs = append(vs, minor(RuleAppendAction, "header %q: Envoy ignores append_action %s", key, o.GetAppendAction()))
+	if a := o.GetAppendAction(); a == corev3.HeaderValueOption_ADD_IF_ABSENT || a == corev3.HeaderValueOption_OVERWRITE_IF_EXISTS {
+		vs = append(vs, minor(RuleAppendAction, "header %q: Envoy ignores append_action %s", key, a))
 	}
 	if protected(key) {
 		vs = append(vs, minor(RuleIgnoredMutation, "header %q may not be set under the default mutation_rules", key))

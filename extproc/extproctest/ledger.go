@@ -342,6 +342,7 @@ func (g *ledger) settle(m *extprocv3.ProcessingResponse, kind Kind) {
 		case kindFor(l, trailersPart):
 			b.trailersDone = true
 			b.pop()
+		default: // the other leg's
 		}
 	}
 }

@@ -178,6 +178,7 @@ func (l *leg) advanceBody() bool {
 			l.tellStreamed(endsHere)
 		}
 		return len(l.queue) == 0
+	default: // NONE: everything passes
 	}
 	l.passHeaders()
 	l.passData(l.buf)

@@ -75,7 +75,7 @@ func Load(ctx context.Context, conn grpc.ClientConnInterface, lc LoadConfig) Loa
 }
 
 func (l *LoadResult) note(r Result, want int) {
-	why := ""
+	var why string
 	switch {
 	case len(r.Violations) > 0:
 		why = r.Violations[0].String()

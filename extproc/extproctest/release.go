@@ -16,8 +16,9 @@ func (l *leg) stripsLength() bool {
 		return false
 	case filterv3.ProcessingMode_BUFFERED:
 		return l.book.headers != filterv3.ProcessingMode_SEND
+	default:
+		return true
 	}
-	return true
 }
 
 // passAll lets everything go on that is held.

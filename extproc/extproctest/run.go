@@ -241,6 +241,7 @@ func (x *run) answer(m *extprocv3.ProcessingResponse) {
 	case breakOff:
 		x.spurious()
 		return
+	case apply:
 	}
 	x.metadata(m.GetDynamicMetadata())
 	if kind == Immediate {

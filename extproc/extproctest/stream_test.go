@@ -140,7 +140,7 @@ func TestFirstMessageCarriesTheConfiguration(t *testing.T) {
 		for {
 			m, err := s.Recv()
 			if err != nil {
-				return nil
+				return nil //nolint:nilerr // Envoy left
 			}
 			got = append(got, m)
 		}

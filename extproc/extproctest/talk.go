@@ -94,8 +94,9 @@ func (k *talk) say(what string, words []string) error {
 	case "cancel":
 		k.s.Cancel()
 		return nil
+	default:
+		return fmt.Errorf("Envoy cannot say %q", what)
 	}
-	return fmt.Errorf("Envoy cannot say %q", what)
 }
 
 func legOf(kind string) Leg {
@@ -172,8 +173,9 @@ func (k *talk) hear(what string, words []string) error {
 		return nil
 	case Immediate:
 		return k.checkImmediate(words)
+	default:
+		return fmt.Errorf("a processor cannot say %q", what)
 	}
-	return fmt.Errorf("a processor cannot say %q", what)
 }
 
 func (k *talk) next(want Kind) error {

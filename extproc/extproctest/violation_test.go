@@ -37,7 +37,7 @@ func saying(steps ...any) func(server) error {
 		}
 		for {
 			if _, err := s.Recv(); err != nil {
-				return nil // Envoy left
+				return nil //nolint:nilerr // Envoy left
 			}
 		}
 	}
