@@ -152,7 +152,7 @@ func TestManyProblems(t *testing.T) {
 		text     string
 		problems int
 	}{
-		"entries":  {"policies: [" + strings.Repeat("x,", config.MaxFileBytes/2-10) + "]", 1},
+		"entries":  {"policies: [" + strings.Repeat("x,", 100_000) + "]", 1},
 		"mistakes": {"policies: [" + strings.Repeat("x,", 2000) + "]", 101},
 		"keys":     {"log: {" + strings.Repeat("x: 1,", 100_000) + "}", 101},
 	} {

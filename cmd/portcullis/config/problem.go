@@ -169,8 +169,8 @@ func (r *report) err(file string, lines []string) error {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path))
 	})
 	problems := r.problems
-	if more := len(problems) - maxProblems; more > 0 {
-		problems = append(problems[:maxProblems:maxProblems], Problem{Message: fmt.Sprintf("and %d more problems", more)})
+	if len(problems) > maxProblems {
+		problems = append(problems[:maxProblems:maxProblems], Problem{Message: "and more problems; correct these first"})
 	}
 	return &Error{File: file, Problems: problems, lines: lines}
 }

@@ -20,6 +20,9 @@ func (s shape) message(node *yaml.Node, desc protoreflect.MessageDescriptor, pat
 	lines := map[string]int{}
 	oneofs := map[protoreflect.Name]string{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
+		if s.hopeless = s.hopeless || len(s.problems) > maxProblems; s.hopeless {
+			return
+		}
 		key, value := node.Content[i], node.Content[i+1]
 		if key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge" {
 			s.note(placeOf(key), path, "a key must be the plain name of a field")
