@@ -2,6 +2,7 @@ package payload_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -40,7 +41,7 @@ func TestInfectedFormHoldsEICAR(t *testing.T) {
 	var contents [][]byte
 	for {
 		part, err := r.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

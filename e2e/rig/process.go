@@ -59,8 +59,12 @@ func (p *Process) Exit(within time.Duration) (int, error) {
 	defer timer.Stop()
 	select {
 	case <-p.done:
-		return p.cmd.ProcessState.ExitCode(), nil
 	case <-timer.C:
+	}
+	select { // both may have come
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode(), nil
+	default:
 		return 0, fmt.Errorf("%s still runs after %v", p.name, within)
 	}
 }
@@ -80,8 +84,11 @@ func (p *Process) Freeze() error {
 
 func (p *Process) frozen() error {
 	states, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
-	if err != nil || len(states) == 0 {
-		return fmt.Errorf("no threads of %s in /proc: %v", p.name, err)
+	if err != nil {
+		return err
+	}
+	if len(states) == 0 {
+		return fmt.Errorf("no threads of %s in /proc", p.name)
 	}
 	for _, path := range states {
 		stat, err := os.ReadFile(path)

@@ -6,6 +6,7 @@ package tap
 import (
 	"bytes"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,13 +86,12 @@ const whole = len(Prefix) + IDLength
 // one, so that a canary is found once wherever the reads cut it.
 func (c *conn) listen(p []byte) {
 	if len(c.tail) > 0 {
-		seam := append(c.tail, p[:min(len(p), whole-1)]...)
-		c.search(seam)
+		c.search(slices.Concat(c.tail, p[:min(len(p), whole-1)]))
 	}
 	c.search(p)
 	keep := whole - 1
 	if len(p) < keep {
-		p = append(c.tail, p...)
+		p = slices.Concat(c.tail, p)
 	}
 	c.tail = bytes.Clone(p[max(0, len(p)-keep):])
 }
