@@ -22,6 +22,7 @@ const (
 type Config struct {
 	// URL is the base address, https or http, without query, fragment and user
 	// name; a path prefix is kept. Empty means https://api.cloudmersive.com.
+	// The environment's HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured.
 	URL string
 	// APIKeyFile holds the API key on one line; white space around it is
 	// ignored. The file is read again while the engine runs, so that a key can

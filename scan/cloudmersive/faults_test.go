@@ -30,6 +30,7 @@ func faults() map[string]struct {
 	all := map[string]fault{
 		"413 after the upload":       {cloudmersivetest.Status(413), 0},
 		"413 before the upload":      {cloudmersivetest.EarlyStatus(413), 0},
+		"413 and closed":             {cloudmersivetest.EarlyRaw("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"), 0},
 		"401 before the upload":      {cloudmersivetest.EarlyStatus(401), scan.KindRefused},
 		"429, Retry-After seconds":   {cloudmersivetest.StatusRetryAfter(429, "3600"), scan.KindOverload},
 		"429, Retry-After date":      {cloudmersivetest.StatusRetryAfter(429, "Sat, 01 Jan 2050 00:00:00 GMT"), scan.KindOverload},
@@ -68,7 +69,7 @@ func faults() map[string]struct {
 func TestFaultsAreNeverClean(t *testing.T) {
 	for name, f := range faults() {
 		size := 64 << 10
-		if strings.Contains(name, "before the upload") {
+		if strings.Contains(name, "before the upload") || strings.Contains(name, "and closed") {
 			size = 8 << 20 // more than socket buffers take
 		}
 		o := scantest.Object(append(scantest.EICAR(), scantest.Text(size, 1)...))
@@ -214,6 +215,18 @@ func TestSlowServiceInTime(t *testing.T) {
 			t.Errorf("%+v, %v", v, err)
 		}
 	})
+}
+
+// A reply is not lost when the connection breaks under the upload right behind
+// it: a body over the service's limit would look like a broken connection.
+func TestReplyBeforeBreak(t *testing.T) {
+	s := newServer(t)
+	s.Always(cloudmersivetest.EarlyRaw("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"))
+	e := newEngine(t, Config{URL: s.URL()})
+	o := scantest.Object(scantest.Text(8<<20, 1))
+	for range 20 {
+		wantFault(t, e, o, 0)
+	}
 }
 
 // A kept-alive connection that the server closed at the wrong moment costs one

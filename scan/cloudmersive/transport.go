@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -19,7 +20,7 @@ func newTransport(tlsConfig *tls.Config) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return &replyFirstConn{Conn: conn}, nil
+			return newReplyFirstConn(conn), nil
 		},
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: 10 * time.Second,
@@ -44,14 +45,29 @@ func newTransport(tlsConfig *tls.Config) *http.Transport {
 // A server that finds the length too much answers 413 and closes, while we
 // still write. Go's transport then reports the broken write and drops the
 // reply, so that a body over the service's limit (UNSCANNABLE) would look like
-// a broken connection (ERROR), which a policy may let pass. Here such writes
-// succeed into the void, and reading finds the reply, or the error.
-type replyFirstConn struct{ net.Conn }
+// a broken connection (ERROR), which a policy may let pass. Here a write that
+// finds the connection broken keeps its error until the transport has given the
+// connection up. It does that once it has read the reply, or that there is none:
+// reading from a connection that the other side has reset never waits.
+type replyFirstConn struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func newReplyFirstConn(c net.Conn) *replyFirstConn {
+	return &replyFirstConn{Conn: c, closed: make(chan struct{})}
+}
 
 func (c *replyFirstConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-		return len(p), nil
+		<-c.closed
 	}
 	return n, err
+}
+
+func (c *replyFirstConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }

@@ -290,6 +290,20 @@ func TestSpoolFailure(t *testing.T) {
 	}
 }
 
+// A transport that hides the failed upload behind an answer changes nothing.
+func TestSpoolFailureBehindReply(t *testing.T) {
+	rt := roundTrip(func(r *http.Request) (*http.Response, error) {
+		_, err := io.Copy(io.Discard, r.Body)
+		if err == nil {
+			t.Error("the upload did not fail")
+		}
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(cleanJSON))}, nil
+	})
+	e := newEngine(t, Config{Transport: rt})
+	_, err := e.Scan(t.Context(), scan.Object{Size: 1 << 20, Content: failing{io.EOF}})
+	wantKind(t, err, scan.KindSpool)
+}
+
 type failing struct{ err error }
 
 func (f failing) ReadAt(p []byte, off int64) (int, error) {

@@ -157,6 +157,14 @@ func Raw(text string) Behaviour {
 	})
 }
 
+// EarlyRaw is [Raw] without reading the body: what is still coming meets a
+// closed connection, and the client sees it broken while it writes.
+func EarlyRaw(text string) Behaviour {
+	b := Raw(text)
+	b.early = true
+	return b
+}
+
 // Hang reads the request and never answers; it ends when the client leaves or
 // the server is closed.
 func Hang() Behaviour {
