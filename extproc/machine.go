@@ -17,7 +17,7 @@ type machine struct {
 	out  []action
 }
 
-// legState is one leg. left says that its headers may have left Envoy.
+// legState is one leg. left says that something of it may have left Envoy.
 type legState struct {
 	phase    phase
 	mode     mode
@@ -73,16 +73,24 @@ func (m *machine) opens(l scan.Leg) (whole, own, ok bool) {
 		m.fails("%s headers came twice", l)
 		return false, false, false
 	}
-	request := &m.legs[scan.Request]
-	if l == scan.Response && m.undecided(scan.Request) && !request.left {
-		// Nothing of the request has left Envoy, so no origin can have answered:
-		// this is a local reply (413, 504, a framing error), and the request is
-		// moot. (Envoy 1.37 and later, #41769.)
-		request.phase = abandoned
-		m.do(action{kind: abandon, leg: scan.Request})
-		own = true
+	if l == scan.Response && m.undecided(scan.Request) {
+		own = m.overtaken()
 	}
 	return s.mode.whole(), own, true
+}
+
+// overtaken says that response headers came while the request was held, which
+// makes the request moot. It returns whether they are Envoy's own: they are when
+// nothing of the request has left Envoy, for then no origin can have answered,
+// and this is a local reply (413, 504, a framing error; Envoy 1.37 and later,
+// #41769). They need not be after the header answer of BUFFERED: a request with
+// trailers and no body is never shown to us where trailers are not sent, and
+// then the origin has it.
+func (m *machine) overtaken() (own bool) {
+	request := &m.legs[scan.Request]
+	request.phase = abandoned
+	m.do(action{kind: abandon, leg: scan.Request})
+	return !request.left
 }
 
 // planned says what the gate plans for a leg that opens said could begin. end
@@ -97,7 +105,8 @@ func (m *machine) planned(l scan.Leg, end, held, pass bool) {
 		s.phase = holding
 		if s.mode == modeBuffered {
 			// Envoy sends a BUFFERED body only after this answer, and keeps the
-			// headers until the body's answer.
+			// headers until the body's answer; if there is one.
+			s.left = true
 			m.do(action{kind: sendHeaders, leg: l})
 		}
 	case !pass:
@@ -164,6 +173,7 @@ func (m *machine) answeredBody(l scan.Leg, data []byte) {
 	case holding:
 		// The one BUFFERED message is the whole body, whatever its flag says:
 		// the flag is false when trailers follow.
+		s.left = false
 		m.do(action{kind: hold, leg: l, data: data, end: true})
 		m.complete(l)
 	case judging, releasing:

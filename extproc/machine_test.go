@@ -205,6 +205,7 @@ func TestEnvoysOwnReply(t *testing.T) {
 	for _, m := range []mode{modeDuplex, modeBuffered} {
 		d := newDrive(t, m, modeDuplex)
 		d.headers(scan.Request, false, toHold)
+		d.m.bodyCame(scan.Request, []byte("a"), m == modeBuffered)
 		d.m.take()
 		if own := d.headers(scan.Response, false, toPass); !own {
 			t.Errorf("%s: the reply was taken for the origin's", m)
@@ -213,8 +214,15 @@ func TestEnvoysOwnReply(t *testing.T) {
 		d.m.decided(scan.Request, true)
 		d.want()
 	}
+	// A BUFFERED request of headers and trailers can have left without our being
+	// told: the reply may be the origin's, and must be scanned.
+	d := newDrive(t, modeBuffered, modeDuplex)
+	d.headers(scan.Request, false, toHold)
+	if own := d.headers(scan.Response, false, toHold); own {
+		t.Error("an origin's reply to a request without a body was taken for Envoy's own")
+	}
 	// Once the request has left, a reply is the origin's.
-	d := newDrive(t, modeDuplex, modeDuplex)
+	d = newDrive(t, modeDuplex, modeDuplex)
 	d.headers(scan.Request, false, toPass)
 	if own := d.headers(scan.Response, false, toHold); own {
 		t.Error("an origin's early reply was taken for Envoy's own")

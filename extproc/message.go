@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -59,14 +60,12 @@ func headOf(l scan.Leg, msg *extprocv3.HttpHeaders) gate.Head {
 	}
 	if l == scan.Request {
 		h.Headers = func() map[string]string { return joined(lines) }
-		h.Tunnel = h.Tunnel || h.Method == "CONNECT"
+		h.Tunnel = h.Tunnel || h.Method == http.MethodConnect
 	}
 	// A 101 is what makes a tunnel of a response, whatever its headers say.
-	h.Tunnel = h.Tunnel || h.Status == statusSwitchingProtocols
+	h.Tunnel = h.Tunnel || h.Status == http.StatusSwitchingProtocols
 	return h
 }
-
-const statusSwitchingProtocols = 101
 
 // readHeader takes over one header line. Envoy's names are lower case.
 func readHeader(h *gate.Head, line *corev3.HeaderValue) {

@@ -72,7 +72,7 @@
 //	                                          chunks as make up the content
 //	< request-trailers | response-trailers
 //	< immediate [STATUS] [contains CONTENT] [details CONTENT] [KEY=VALUE …]
-//	< metadata NAMESPACE [KEY=VALUE …]        of the answer just read
+//	< metadata NAMESPACE [KEY=VALUE …]        of the answer just read; a.b is key b inside a
 //	< silence [DURATION]                      nothing for that long (100ms)
 //	< end [CODE]                              the RPC ends, with this gRPC status
 //	wait DURATION                             time passes

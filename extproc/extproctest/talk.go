@@ -230,9 +230,12 @@ func (k *talk) hearMetadata(words []string) error {
 	if err != nil {
 		return err
 	}
-	fields := k.last.GetDynamicMetadata().GetFields()[words[0]].GetStructValue().GetFields()
 	for _, kv := range want {
-		got := fmt.Sprint(fields[kv.Key].AsInterface())
+		value := k.last.GetDynamicMetadata().GetFields()[words[0]]
+		for step := range strings.SplitSeq(kv.Key, ".") {
+			value = value.GetStructValue().GetFields()[step]
+		}
+		got := fmt.Sprint(value.AsInterface())
 		if got != kv.Value {
 			return fmt.Errorf("want metadata %s:%s to be %q, got %q", words[0], kv.Key, kv.Value, got)
 		}

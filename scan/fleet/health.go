@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ type Health struct {
 	OK bool
 	// Detail is for the operator; it may hold foreign text.
 	Detail string
+	// Err is why the instance is not OK; nil before the first probe.
+	Err error
 	// Signatures the engine worked with, if it can tell.
 	Signatures scan.Signatures
 	// At is when the probe ended; zero before the first.
@@ -104,16 +107,16 @@ func (f *Fleet) probe(ctx context.Context, m *member) (h Health) {
 	bad, err := m.Engine.Scan(ctx, canary(knownBad()))
 	switch {
 	case err != nil:
-		return Health{Detail: err.Error()}
+		return sick(err)
 	case bad.Outcome != scan.OutcomeInfected:
-		return Health{Detail: "the EICAR test file was called " + bad.Outcome.String() + ": the engine has no working signatures"}
+		return sick(wrong("the EICAR test file was called " + bad.Outcome.String() + ": the engine has no working signatures"))
 	}
 	good, err := m.Engine.Scan(ctx, canary(knownClean()))
 	switch {
 	case err != nil:
-		return Health{Detail: err.Error()}
+		return sick(err)
 	case good.Outcome != scan.OutcomeClean:
-		return Health{Detail: "a clean text was called " + good.Outcome.String() + " (" + string(good.Cause) + ")"}
+		return sick(wrong("a clean text was called " + good.Outcome.String() + " (" + string(good.Cause) + ")"))
 	}
 	m.answeredAt.Store(f.now().UnixNano())
 	h = Health{OK: true, Detail: "ok"}
@@ -123,6 +126,13 @@ func (f *Fleet) probe(ctx context.Context, m *member) (h Health) {
 		}
 	}
 	return h
+}
+
+func sick(err error) Health { return Health{Detail: err.Error(), Err: err} }
+
+// wrong is a canary's verdict that proves the engine blind or trigger-happy.
+func wrong(what string) error {
+	return &scan.Error{Kind: scan.KindProtocol, Op: "probe the engine", Err: errors.New(what)}
 }
 
 func canary(content []byte) scan.Object {

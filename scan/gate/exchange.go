@@ -110,7 +110,7 @@ func (x *Exchange) Expire(l scan.Leg) Decision {
 // door hands the judgement to Decide, in its own goroutine.
 func (x *Exchange) Judge(ctx context.Context, l scan.Leg, done func(Judgement)) {
 	body, labels := x.legs[l].body, x.legs[l].head.Labels
-	x.judging.Go(func() { done(x.judge(ctx, body, labels)) })
+	x.judging.Go(func() { done(x.judge(ctx, body, "", labels)) })
 }
 
 // Decide takes a judgement as the leg's decision.

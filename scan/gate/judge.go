@@ -26,7 +26,7 @@ type Judgement struct {
 }
 
 // judge unwraps and scans a complete body. It never panics.
-func (x *Exchange) judge(ctx context.Context, body scan.Body, labels scan.Labels) (j Judgement) {
+func (x *Exchange) judge(ctx context.Context, body scan.Body, name string, labels scan.Labels) (j Judgement) {
 	start := time.Now()
 	defer func() {
 		if r := recover(); r != nil {
@@ -46,7 +46,7 @@ func (x *Exchange) judge(ctx context.Context, body scan.Body, labels scan.Labels
 	ctx, cancel := context.WithTimeout(ctx, x.policy.ScanTimeout)
 	defer cancel()
 
-	root := scan.Object{Path: "body", Size: body.Size(), SHA256: body.SHA256(), Content: body}
+	root := scan.Object{Path: "body", Name: name, Size: body.Size(), SHA256: body.SHA256(), Content: body}
 	if len(labels.ContentType) == 1 {
 		root.ContentType = labels.ContentType[0]
 	}

@@ -26,6 +26,8 @@ type SingleResult struct {
 	Objects  int   // scanned, the object itself included
 	Size     int64 // bytes read; not all of them when too large
 	SHA256   [32]byte
+	// Whole says that the object was read whole: Size and SHA256 are its own.
+	Whole bool
 }
 
 // ScanSingle reads content to its end, or to the policy's limit, and judges it
@@ -49,8 +51,8 @@ func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (Sin
 		return r, err
 	}
 	if v.Outcome == scan.OutcomeClean {
-		l.judged = x.judge(ctx, l.body, s.Labels)
-		v = l.judged.Verdict
+		l.judged = x.judge(ctx, l.body, s.Name, s.Labels)
+		v, r.Whole = l.judged.Verdict, true
 	}
 	r.Decision = x.decide(scan.Request, v)
 	r.Objects, r.Size, r.SHA256 = l.judged.Objects, l.body.Size(), l.body.SHA256()

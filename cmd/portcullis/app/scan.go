@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/portcullis-av/portcullis/scan"
-	"github.com/portcullis-av/portcullis/scan/fleet"
 	"github.com/portcullis-av/portcullis/scan/gate"
 )
 
@@ -175,21 +174,3 @@ type silent struct{}
 
 // Observe implements [gate.Observer].
 func (silent) Observe(*gate.Record) {}
-
-// singles lets the ScanService use the gate; engines, its engines' health.
-type (
-	singles struct{ gate *gate.Gate }
-	engines struct{ parts *parts }
-)
-
-// firstUnhealthy returns the status that speaks for a fleet: a healthy instance
-// if there is one.
-func representative(f *fleet.Fleet) fleet.Status {
-	all := f.Status()
-	for _, s := range all {
-		if s.OK {
-			return s
-		}
-	}
-	return all[0]
-}

@@ -22,7 +22,7 @@ import (
 	"github.com/portcullis-av/portcullis/cmd/portcullis/config"
 	"github.com/portcullis-av/portcullis/extproc"
 	"github.com/portcullis-av/portcullis/scan/gate"
-	// "github.com/portcullis-av/portcullis/scan/scanv1"
+	"github.com/portcullis-av/portcullis/scan/scanv1"
 )
 
 // maxExchange is the longest an ext_proc stream may live, whatever it waits for.
@@ -84,7 +84,7 @@ func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*ser
 	reg.MustRegister(newGauges(s.gate, p))
 	door := extproc.NewServer(s.gate, extproc.Config{MaxExchange: maxExchange}, log, extproc.NewMetrics(reg))
 	extprocv3.RegisterExternalProcessorServer(s.grpc, door)
-	// scanv1.RegisterScanServiceServer(s.grpc, scanv1.NewServer(singles{s.gate}, engines{p}))
+	scanv1.RegisterScanServiceServer(s.grpc, scanv1.NewServer(singles{s.gate}, engines{p}, longestUpload(p.policies)))
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.admin = newAdmin(cfg, s.ready, reg)
