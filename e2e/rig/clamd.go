@@ -56,7 +56,7 @@ func StartClamd(binary, dir string, signature []byte, threads int) (*Clamd, erro
 		"TemporaryDirectory " + filepath.Join(dir, "spool"),
 		"LocalSocket " + socket,
 		"LocalSocketMode 600",
-		"StreamMaxLh 200M",
+		"StreamMaxLength 200M",
 		"MaxFileSize 200M",
 		"MaxScanSize 400M",
 		"AlertExceedsMax yes",

@@ -53,7 +53,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Exit waits for the end and returns the exit status, or -1 if a signal ended
-// the process. An error means that it was still running after the timven.
+// the process. An error means that it was still running after the time given.
 func (p *Process) Exit(within time.Duration) (int, error) {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
@@ -110,7 +110,7 @@ func (p *Process) Kill() {
 }
 
 // Stop asks the process to end with SIGTERM, and kills it when it has not done
-// so within the timven; that is an error.
+// so within the time given; that is an error.
 func (p *Process) Stop(within time.Duration) error {
 	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
