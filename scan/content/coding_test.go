@@ -230,7 +230,7 @@ func TestExpansionLimitComesBeforeTheRatio(t *testing.T) {
 	if len(u.paths) != 0 {
 		t.Errorf("a layer over the limit was reported: %q", u.paths)
 	}
-	exact := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	exact := bytes.Repeat([]byte("some plain text."), 1<<16)
 	unwrap(t, gz(t, exact), labelled("", "gzip"), scan.ContentLimits{MaxExpandedBytes: 1 << 20}, content.Config{}).wantClean(t)
 	unwrap(t, gz(t, append(exact, 'x')), labelled("", "gzip"), scan.ContentLimits{MaxExpandedBytes: 1 << 20}, content.Config{}).
 		wantVerdict(t, scan.OutcomeUnscannable, scan.CauseExpansion)

@@ -19,7 +19,39 @@ func (w *walk) look(n *node) error {
 	if err := w.lookInFiles(n, head, t.multipart); err != nil {
 		return err
 	}
-	return w.lookInText(n, t, head)
+	if err := w.lookInText(n, t, head); err != nil || t.multipart {
+		return err
+	}
+	return w.embedded(n, t, head)
+}
+
+// embedded looks for files written out in text. A label and the content may
+// each name a notation; both are tried.
+func (w *walk) embedded(n *node, t mediaType, head []byte) error {
+	plain := true
+	for _, e := range []struct {
+		is   bool
+		look func(*node) error
+	}{
+		{isJSON(t.essence, head), w.json},
+		{isXML(t.essence, head), w.xml},
+		{isURLEncoded(t.essence), w.urlencoded},
+	} {
+		if !e.is {
+			continue
+		}
+		plain = false
+		if err := e.look(n); err != nil {
+			return err
+		}
+	}
+	if !plain || !looksLikeText(head) {
+		return nil
+	}
+	if err := w.whole(n); err != nil {
+		return err
+	}
+	return w.literals(n, minLiteral)
 }
 
 // lookInFiles opens archives and compressed files, recognised by their content.

@@ -22,13 +22,14 @@ type Config struct {
 type Unwrapper struct {
 	config Config
 	pools  *pools
+	tables *tables
 }
 
 var _ scan.Unwrapper = (*Unwrapper)(nil)
 
 // New returns an Unwrapper. It starts no goroutine and needs no closing.
 func New(config Config) *Unwrapper {
-	return &Unwrapper{config: config, pools: newPools()}
+	return &Unwrapper{config: config, pools: newPools(), tables: newTables()}
 }
 
 // Unwrap implements [scan.Unwrapper].

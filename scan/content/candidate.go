@@ -1,0 +1,350 @@
+package content
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+const (
+	minPiece    = 64      // decoded bytes that make a piece
+	bigPiece    = 1 << 10 // decoded bytes that no token has
+	judgedHead  = 48      // decoded bytes by which a piece is judged
+	keptHead    = 256     // bytes of text kept to recognise it
+	maxTokens   = 256     // pieces that look like tokens and are objects of their own
+	maxEmbedded = 4       // embedded pieces inside each other
+)
+
+// candidate is one value of a structured text (a JSON string, the text of an
+// XML element, a form value): perhaps text that is a file itself, perhaps
+// base64. It is fed in pieces and holds no value whole.
+//
+// A well-formed base64 value of at least minPiece bytes is an object. Receivers
+// that skip foreign characters decode nearly every text to something, so a
+// value with such characters counts only if what comes out looks like a file.
+// The many short values that decode to noise (identifiers, keys, hashes) are
+// objects up to a number, then gathered into one.
+type candidate struct {
+	w        *walk
+	n        *node
+	word     string
+	everyOne bool // each value of minPiece bytes is an object, whatever it is
+	minimum  int64
+	found    int
+	tokens   int
+
+	head   []byte // the first bytes of the value
+	length int64
+	text   sink
+	keep   bool // the text is gathered
+
+	out     []byte // decoded, not yet in the sink
+	decoded sink
+	batch   sink
+	start   []byte // the first decoded bytes
+	quad    quad
+	judged  bool
+	given   bool // up: it is no base64
+	foreign bool // it is not well-formed base64
+	strange bool // other foreign characters than dots
+	blanks  bool
+	signs   int64 // digits and the like, which words do not have
+	nonHex  bool
+
+	urlSafe, standard bool // characters of one alphabet only were seen
+	prefixed          bool // the part of a data URI before its data was left out
+}
+
+func newCandidate(w *walk, n *node, word string) *candidate {
+	c := &candidate{w: w, n: n, word: word, minimum: minPiece}
+	c.text, c.decoded, c.batch = sink{w: w, n: n}, sink{w: w, n: n}, sink{w: w, n: n}
+	return c
+}
+
+// feed adds the next bytes of the value.
+func (c *candidate) feed(p []byte) error {
+	if room := keptHead - len(c.head); room > 0 {
+		c.head = append(c.head, p[:min(room, len(p))]...)
+	}
+	c.length += int64(len(p))
+	if c.keep {
+		if err := c.text.write(p); err != nil {
+			return err
+		}
+	} else if c.length >= minPiece && c.length-int64(len(p)) < minPiece {
+		if err := c.decideText(p); err != nil {
+			return err
+		}
+	}
+	if c.given {
+		return nil
+	}
+	return c.decode(p)
+}
+
+// decideText begins to gather the text if it looks like a file. Everything fed
+// before p is in head, since it was less than minPiece.
+func (c *candidate) decideText(p []byte) error {
+	if !c.everyOne && !c.w.u.tables.hasMagic(c.head) {
+		return nil
+	}
+	c.keep = true
+	before := c.head[:c.length-int64(len(p))]
+	if err := c.text.write(before); err != nil {
+		return err
+	}
+	return c.text.write(p)
+}
+
+const (
+	digitSpace   = 64
+	digitPad     = 65
+	digitForeign = 66
+)
+
+// base64Table maps every byte to its value or to one of the classes above.
+func base64Table() [256]byte {
+	var t [256]byte
+	for i := range t {
+		switch v := base64Value(byte(i)); {
+		case v >= 0:
+			t[i] = byte(v)
+		case isSpace(byte(i)):
+			t[i] = digitSpace
+		case i == '=':
+			t[i] = digitPad
+		default:
+			t[i] = digitForeign
+		}
+	}
+	return t
+}
+
+func (c *candidate) decode(p []byte) error {
+	table := &c.w.u.tables.base64
+	for i, b := range p {
+		v := table[b]
+		if v >= digitSpace {
+			if err := c.other(b, v, c.length-int64(len(p)-i)); err != nil || c.given {
+				return err
+			}
+			continue
+		}
+		if v >= 52 {
+			c.sign(b, v)
+		} else if v%26 > 5 {
+			c.nonHex = true
+		}
+		if c.quad.pads > 0 {
+			c.foreign = true
+			c.out = c.quad.flush(c.out)
+		}
+		if c.out, _ = c.quad.push(c.out, v); len(c.out) >= c.mark() {
+			if err := c.spill(); err != nil || c.given {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sign takes a digit that is no letter. A value that mixes both alphabets is
+// well-formed in none.
+func (c *candidate) sign(b, v byte) {
+	c.signs++
+	if v < 62 {
+		return
+	}
+	c.nonHex = true
+	if b == '-' || b == '_' {
+		c.urlSafe = true
+	} else {
+		c.standard = true
+	}
+	c.foreign = c.foreign || c.urlSafe && c.standard
+}
+
+// mark is how many decoded bytes are gathered before they are moved on.
+func (c *candidate) mark() int {
+	if c.foreign && !c.judged {
+		return judgedHead
+	}
+	return 1 << 10
+}
+
+// other takes the character at pos, which is no digit.
+func (c *candidate) other(b, class byte, pos int64) error {
+	switch class {
+	case digitSpace:
+		c.blanks = c.blanks || b == ' ' || b == '\t'
+		return nil
+	case digitPad:
+		if !c.quad.pad() {
+			c.foreign = true
+		}
+		return nil
+	}
+	if b == ',' && c.isPrefix(pos) {
+		c.restart()
+		return c.decoded.drop()
+	}
+	c.foreign = true
+	c.strange = c.strange || b != '.'
+	if len(c.out) < c.mark() {
+		return nil
+	}
+	return c.spill()
+}
+
+// isPrefix reports whether the value up to pos is the part of a data URI (RFC
+// 2397) before its data.
+func (c *candidate) isPrefix(pos int64) bool {
+	if pos >= int64(len(c.head)) {
+		return false
+	}
+	return isDataURI(c.head) || endsInBase64(c.head[:pos])
+}
+
+func endsInBase64(p []byte) bool {
+	const word = "base64"
+	return len(p) >= len(word) && bytes.EqualFold(p[len(p)-len(word):], []byte(word))
+}
+
+func isDataURI(p []byte) bool {
+	return len(p) >= 5 && bytes.EqualFold(p[:5], []byte("data:"))
+}
+
+// restart begins decoding anew behind a prefix.
+func (c *candidate) restart() {
+	c.out, c.start, c.quad, c.signs = c.out[:0], c.start[:0], quad{}, 0
+	c.foreign, c.strange, c.blanks, c.nonHex, c.urlSafe, c.standard, c.prefixed = false, false, false, false, false, false, true
+}
+
+// spill moves decoded bytes on, and gives up on a value that is neither base64
+// nor begins like a file.
+func (c *candidate) spill() error {
+	if room := judgedHead - len(c.start); room > 0 {
+		c.start = append(c.start, c.out[:min(room, len(c.out))]...)
+	}
+	err := c.decoded.write(c.out)
+	c.out = c.out[:0]
+	if err != nil || !c.foreign || c.judged || len(c.start) < judgedHead {
+		return err
+	}
+	if !c.prefixed && c.length < keptHead && isDataURI(c.head) {
+		return nil // before its comma
+	}
+	c.judged = true
+	if c.w.u.tables.hasMagic(c.start) || textLike(c.start) {
+		return nil
+	}
+	c.given = true
+	return c.decoded.drop()
+}
+
+// end ends the value.
+func (c *candidate) end() error {
+	defer c.reset()
+	if c.keep {
+		if err := c.report(&c.text); err != nil {
+			return err
+		}
+	}
+	if c.given || c.length < minPiece/2 {
+		return c.decoded.drop()
+	}
+	if !c.quad.whole() && c.quad.n == 1 {
+		c.foreign = true
+	}
+	c.out = c.quad.flush(c.out)
+	if err := c.spill(); err != nil || c.given {
+		return err
+	}
+	size := c.decoded.total()
+	file := c.w.u.tables.hasMagic(c.start)
+	switch {
+	case size < minPiece && !(file && size >= 16), size < c.minimum && !file:
+		return c.decoded.drop()
+	case c.foreign && !file && !textLike(c.start), c.foreign && c.isJWT():
+		return c.decoded.drop()
+	case c.blanks && !file && c.signs < c.length/32:
+		return c.decoded.drop() // words
+	case !c.nonHex && size < bigPiece:
+		return c.decoded.drop() // a digest in hexadecimal
+	case !file && size < bigPiece && !textLike(c.start):
+		return c.token()
+	}
+	return c.report(&c.decoded)
+}
+
+// isJWT recognises a JSON Web Token (RFC 7519): its header is JSON in base64.
+func (c *candidate) isJWT() bool {
+	return !c.strange && bytes.HasPrefix(c.head, []byte("eyJ")) && c.length < sinkBuffer
+}
+
+// dull reports whether a value that is shorter than minQuoted cannot be a
+// piece, so that the many small values of ordinary text cost next to nothing.
+func (c *candidate) dull(value []byte) bool {
+	if len(value) < 22 { // 16 bytes decoded
+		return true
+	}
+	if comma := bytes.IndexByte(value, ','); comma > 0 && (isDataURI(value) || endsInBase64(value[:comma])) {
+		return false
+	}
+	table := &c.w.u.tables.base64
+	var q quad
+	var room [6]byte
+	out := room[:0]
+	for _, b := range value[:8] {
+		v := table[b]
+		if v >= digitSpace {
+			return true
+		}
+		out, _ = q.push(out, v)
+	}
+	return !c.w.u.tables.hasMagic(out)
+}
+
+// token handles a short value that decodes to noise.
+func (c *candidate) token() error {
+	if c.tokens++; c.tokens <= maxTokens {
+		return c.report(&c.decoded)
+	}
+	if err := c.batch.write(c.decoded.buf); err != nil { // shorter than the sink's buffer
+		return err
+	}
+	return c.decoded.drop()
+}
+
+func (c *candidate) report(s *sink) error {
+	if c.n.levels[byEmbedding] >= maxEmbedded {
+		c.w.refuse(c.n, scan.CauseTooDeep, "embedded content nested beyond the limit")
+		return s.drop()
+	}
+	p := piece{word: fmt.Sprintf("%s[%d]", c.word, c.found), kind: byEmbedding}
+	c.found++
+	return s.report(p)
+}
+
+// close reports the gathered rest. It must be called once, after the last end.
+func (c *candidate) close() error {
+	if c.batch.total() == 0 {
+		return nil
+	}
+	return c.batch.report(piece{word: c.word + "[rest]", kind: byEmbedding})
+}
+
+// forget drops the value.
+func (c *candidate) forget() error {
+	c.reset()
+	return errors.Join(c.text.drop(), c.decoded.drop())
+}
+
+func (c *candidate) reset() {
+	c.head, c.out, c.start = c.head[:0], c.out[:0], c.start[:0]
+	c.length, c.signs, c.quad = 0, 0, quad{}
+	c.keep, c.judged, c.given = false, false, false
+	c.foreign, c.strange, c.blanks, c.nonHex, c.urlSafe, c.standard, c.prefixed = false, false, false, false, false, false, false
+}

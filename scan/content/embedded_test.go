@@ -1,0 +1,179 @@
+package content_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/portcullis-av/portcullis/scan"
+	"github.com/portcullis-av/portcullis/scan/content"
+)
+
+// wrapped returns base64 in lines of n characters.
+func wrapped(data []byte, n int, end string) string {
+	s := b64(data)
+	var b strings.Builder
+	for len(s) > n {
+		b.WriteString(s[:n] + end)
+		s = s[n:]
+	}
+	return b.String() + s + end
+}
+
+func TestFilesInTextAreFound(t *testing.T) {
+	e := eicar()
+	big := noise(5000, 7)
+	references := strings.NewReplacer("W", "&#x57;", "V", "&#86;", "=", "&#061;").Replace(b64(e))
+	form := url.Values{"name": {"x"}, "file": {b64(big)}}.Encode()
+	rows := []struct {
+		name, label, body string
+		want              []byte
+	}{
+		{"XML element", "application/xml", `<a><f>` + b64(e) + `</f></a>`, e},
+		{"XML without a label", "", `<?xml version="1.0"?><a><f>` + b64(e) + `</f></a>`, e},
+		{"XML with character references", "text/xml", `<f>` + references + `</f>`, e},
+		{"XML in CDATA", "text/xml", `<f><![CDATA[` + b64(e) + `]]></f>`, e},
+		{"XML joined over comments and CDATA", "text/xml", `<f>` + b64(e)[:10] + `<!-- a > b -->` + b64(e)[10:30] + `<![CDATA[` + b64(e)[30:50] + `]]>` + b64(e)[50:] + `</f>`, e},
+		{"XML with an instruction inside", "text/xml", `<f>` + b64(e)[:10] + `<?p x>y?>` + b64(e)[10:] + `</f>`, e},
+		{"XML attribute", "image/svg+xml", `<svg><image href="data:image/png;base64,` + b64(e) + `"/></svg>`, e},
+		{"XML attribute in single quotes", "image/svg+xml", `<svg><image href='data:image/png;base64,` + b64(e) + `' x=">"/></svg>`, e},
+		{"XML with a DOCTYPE", "image/svg+xml", `<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd"><svg>` + b64(e) + `</svg>`, e},
+		{"SOAP with line breaks", `application/soap+xml; charset=utf-8`, "<s:Envelope><s:Body><f>\n" + wrapped(e, 20, "\n") + "</f></s:Body></s:Envelope>", e},
+		{"XML text that is a file", "text/xml", `<f><![CDATA[<?xml version="1.0"?><job>` + strings.Repeat("x", 60) + `</job>]]></f>`, []byte(`<?xml version="1.0"?><job>` + strings.Repeat("x", 60) + `</job>`)},
+		{"XML larger than a block", "text/xml", `<f>` + strings.Repeat("<g>text, </g>", 20_000) + b64(big) + `</f>`, big},
+		{"form, base64", "application/x-www-form-urlencoded", form, big},
+		{"form, plus signs not escaped", "application/x-www-form-urlencoded; charset=UTF-8", "a=b&f=" + b64(big), big},
+		{"form, clear text", "application/x-www-form-urlencoded", "f=" + url.QueryEscape(string(e)) + "&g=1", e},
+		{"form, as a name", "application/x-www-form-urlencoded", url.QueryEscape(b64(e)), e},
+		{"form, broken escapes", "application/x-www-form-urlencoded", "x=%zz%4&f=" + b64(e) + "&y=%", e},
+		{"a field of base64", "text/plain", b64(e), e},
+		{"a file of base64 in lines", "", wrapped(e, 60, "\r\n"), e},
+		{"data URI in HTML", "text/html", `<!DOCTYPE html><img src="data:image/png;base64,` + b64(big) + `">`, big},
+		{"literal in a script", "text/javascript", "var s = atob('" + strings.ReplaceAll(b64(big), "/", `\/`) + "');", big},
+		{"literal in a script of one line", "text/javascript", strings.Repeat("function f(){return 1};", 100) + "x='" + b64(big) + "'", big},
+		{"PEM", "application/x-pem-file", "-----BEGIN X-----\n" + wrapped(big, 64, "\n") + "-----END X-----\n", big},
+		{"PEM after text", "", "Here it is, as you wished:\n\n" + wrapped(big, 76, "\r\n") + "\r\nBest regards,\r\n", big},
+		{"hexadecimal", "text/plain", "x = " + hex.EncodeToString(big), big},
+		{"JSON with single quotes", "application/json", `{'f':'` + b64(e) + `'}`, e},
+		{"JSON with comments", "application/json", "{ // don\"t\n \"f\":\"" + b64(e) + "\"}", e},
+		{"UTF-16 XML", "application/xml", "\xfe\xff\x00" + strings.Join(strings.Split(`<?xml version="1.0"?><f>`+b64(e)+`</f>`, ""), "\x00"), e},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			u := unwrap(t, []byte(row.body), labelled(row.label), scan.ContentLimits{}, content.Config{})
+			u.wantClean(t)
+			if !u.has(row.want) {
+				t.Errorf("the file is no object; objects %q", u.paths)
+			}
+		})
+	}
+}
+
+func TestEntityDeclarationsAreRefused(t *testing.T) {
+	for _, body := range []string{
+		`<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "` + b64(eicar()) + `">]><a>&b;</a>`,
+		`<!DOCTYPE a [ <!ELEMENT a ANY> <!entity % b SYSTEM "x"> ]><a/>`,
+	} {
+		u := unwrap(t, []byte(body), labelled("application/xml"), scan.ContentLimits{}, content.Config{})
+		u.wantVerdict(t, scan.OutcomeUnscannable, scan.CauseMalformedBody)
+	}
+}
+
+func TestOrdinaryTextHasNoObjects(t *testing.T) {
+	long := strings.Repeat("Some sentences, as they stand in every log file. INFO 2026-11-22T10:00:00Z request done\n", 500)
+	rows := map[string]string{
+		"text/plain":                        long,
+		"text/html":                         "<html><p>" + long + "</p></html>",
+		"text/css":                          strings.Repeat("a.b-c{color:#fff;margin:0 auto}", 300),
+		"application/xml":                   "<a>" + strings.Repeat("<b c='d'>some words, and more</b>", 300) + "</a>",
+		"application/x-www-form-urlencoded": "name=Some+One&address=" + url.QueryEscape("1, Some Street") + "&token=" + strings.Repeat("a1", 20),
+		"text/csv":                          strings.Repeat("1,2026-11-22,some text,3.14\n", 500),
+	}
+	for label, body := range rows {
+		u := unwrap(t, []byte(body), labelled(label), scan.ContentLimits{}, content.Config{})
+		u.wantClean(t)
+		if len(u.paths) != 0 {
+			t.Errorf("%s: objects %q", label, u.paths)
+		}
+	}
+}
+
+func TestOpaqueCharsetsAreRefused(t *testing.T) {
+	for _, c := range []string{"utf-7", "UTF-7", "IBM037", "cp037", "ebcdic-us"} {
+		u := unwrap(t, eicar(), labelled("text/plain; charset="+c), scan.ContentLimits{}, content.Config{})
+		u.wantVerdict(t, scan.OutcomeUnscannable, scan.CauseMalformedBody)
+	}
+	for _, c := range []string{"iso-8859-1", "windows-1252", "shift_jis", "utf-8"} {
+		unwrap(t, eicar(), labelled("text/plain; charset="+c), scan.ContentLimits{}, content.Config{}).wantClean(t)
+	}
+}
+
+// FuzzText asserts that no text leads to an error, and that what the standard
+// library reads in the elements of XML is found.
+func FuzzText(f *testing.F) {
+	f.Add("text/xml", []byte(`<f>`+b64(noise(1200, 3))+`</f>`))
+	f.Add("application/xml", []byte(`<f a="&#x41;">&lt;<![CDATA[]]]]><!-- --><?x?></f>`))
+	f.Add("application/x-www-form-urlencoded", []byte("a=%41+b&c="+b64(eicar())))
+	f.Add("text/plain", []byte(wrapped(noise(1200, 3), 64, "\n")))
+	f.Fuzz(func(t *testing.T, label string, body []byte) {
+		u := unwrap(t, body, labelled(label), scan.ContentLimits{MaxExpandedBytes: 16 << 20}, content.Config{})
+		if u.verdict.Outcome == scan.OutcomeError {
+			t.Fatalf("content led to an ERROR: %+v", u.verdict)
+		}
+		if label != "text/xml" || u.verdict.Outcome != scan.OutcomeClean || bytes.IndexByte(body, '\r') >= 0 {
+			return
+		}
+		var v struct {
+			Text string `xml:",chardata"`
+		}
+		if xml.Unmarshal(body, &v) != nil || bytes.Count(body, []byte("<")) != 2 {
+			return
+		}
+		raw, err := base64.StdEncoding.DecodeString(v.Text)
+		if err == nil && len(raw) >= 1<<10 && !u.has(raw) {
+			t.Fatalf("base64 text of %d bytes is no object; objects %q", len(raw), u.paths)
+		}
+	})
+}
+
+func BenchmarkUnwrap(b *testing.B) {
+	record := `{"id":12345,"name":"Some One","note":"A sentence of ordinary length, as in every API.","tags":["a","b"],"ok":true},`
+	text := func(n int) []byte { return []byte("[" + strings.Repeat(record, n/len(record)) + "1]") }
+	part := noise(1<<20, 1)
+	rows := []struct {
+		name   string
+		body   []byte
+		labels scan.Labels
+	}{
+		{"json 10 KiB", text(10 << 10), labelled("application/json")},
+		{"binary 10 KiB", noise(10<<10, 1), labelled("application/octet-stream")},
+		{"text 10 KiB", bytes.Repeat([]byte("Words in a line, as usual.\n"), 380), labelled("text/plain")},
+		{"multipart 1 MiB", []byte(form(disposition, string(part))), labelled("multipart/form-data; boundary=b")},
+		{"gzip 1 MiB", gz(b, text(1<<20)), labelled("application/json", "gzip")},
+		{"json with base64 1 MiB", []byte(`{"f":"` + b64(part[:768<<10]) + `"}`), labelled("application/json")},
+		{"json 1 MiB", text(1 << 20), labelled("application/json")},
+		{"text 1 MiB", bytes.Repeat([]byte("Words in a line, as usual.\n"), 1<<20/27), labelled("text/plain")},
+		{"html line 1 MiB", bytes.Repeat([]byte("<p>Words in a line, as usual.</p>"), 1<<20/33), labelled("text/html")},
+		{"100000 tokens", []byte("[" + strings.Repeat(fmt.Sprintf("%q,", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"), 100_000) + "1]"), labelled("application/json")},
+		{"binary 1 MiB", part, labelled("")},
+	}
+	for _, row := range rows {
+		b.Run(row.name, func(b *testing.B) {
+			u := content.New(content.Config{Store: &memoryStore{}})
+			body := bodyObject(row.body)
+			b.SetBytes(body.Size)
+			b.ReportAllocs()
+			for b.Loop() {
+				v, c := u.Unwrap(b.Context(), body, row.labels, scan.ContentLimits{}, func(scan.Object) {})
+				if v.Outcome != scan.OutcomeClean || c.Close() != nil {
+					b.Fatal(v)
+				}
+			}
+		})
+	}
+}

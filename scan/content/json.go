@@ -1,0 +1,206 @@
+package content
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// isJSON reports whether n may be read as JSON, by its label or its first
+// character.
+func isJSON(essence string, head []byte) bool {
+	if strings.Contains(essence, "json") {
+		return true
+	}
+	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
+	return len(head) > 0 && (head[0] == '{' || head[0] == '[' || head[0] == '"')
+}
+
+// json looks into every string of n, keys included, wherever it stands: no
+// structure is parsed, so that duplicate keys, several documents and trailing
+// data make no difference, and there is nothing to nest too deep.
+func (w *walk) json(n *node) error {
+	s := jsonScanner{c: newCandidate(w, n, "json")}
+	if err := w.blocks(n, s.scan); err != nil {
+		return err
+	}
+	if s.inside { // cut: what is there is looked into
+		s.odd = true
+		if err := s.c.end(); err != nil {
+			return err
+		}
+	}
+	if err := s.c.close(); err != nil || !s.odd {
+		return err
+	}
+	// Not quite JSON: comments, single quotes, line ends in strings. A lenient
+	// reader sees other strings there than we do, so we look at all quotes.
+	return w.literals(n, minQuoted)
+}
+
+// blocks hands all of n to each, block by block.
+func (w *walk) blocks(n *node, each func(p []byte) error) error {
+	block := w.u.pools.block()
+	defer w.u.pools.giveBlock(block)
+	for off := int64(0); off < n.obj.Size; off += int64(len(*block)) {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		p := (*block)[:min(n.obj.Size-off, int64(len(*block)))]
+		if err := readAt(n.obj.Content, p, off); err != nil {
+			return err
+		}
+		if err := each(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// jsonScanner finds strings in JSON text that arrives in blocks.
+type jsonScanner struct {
+	c      *candidate
+	inside bool
+	escape []byte // an escape that has begun, from its backslash on
+	high   rune   // the first half of a surrogate pair
+	odd    bool   // something that is no JSON was seen
+}
+
+func (s *jsonScanner) scan(p []byte) error {
+	for len(p) > 0 {
+		var err error
+		switch {
+		case !s.inside:
+			p = s.outside(p)
+		case len(s.escape) > 0:
+			p, err = s.unescape(p)
+		default:
+			p, err = s.string(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outside goes to the next string. Short ones without escapes, as most are, are
+// stepped over at once: nothing of interest fits into them.
+func (s *jsonScanner) outside(p []byte) []byte {
+	for {
+		k := bytes.IndexByte(p, '"')
+		gap := p
+		if k >= 0 {
+			gap = p[:k]
+		}
+		s.odd = s.odd || bytes.IndexByte(gap, '\'') >= 0 || bytes.IndexByte(gap, '/') >= 0
+		if k < 0 {
+			return nil
+		}
+		p = p[k+1:]
+		short := p[:min(len(p), minQuoted)]
+		if end := bytes.IndexByte(short, '"'); end >= 0 && bytes.IndexByte(short[:end], '\\') < 0 && s.c.dull(short[:end]) {
+			p = p[end+1:]
+			continue
+		}
+		s.inside = true
+		return p
+	}
+}
+
+// string feeds up to the next quote or backslash.
+func (s *jsonScanner) string(p []byte) ([]byte, error) {
+	quote := bytes.IndexByte(p, '"')
+	run := p
+	if quote >= 0 {
+		run = p[:quote]
+	}
+	if slash := bytes.IndexByte(run, '\\'); slash >= 0 {
+		s.escape = append(s.escape, '\\')
+		return p[slash+1:], s.feed(p[:slash])
+	}
+	if err := s.feed(run); err != nil || quote < 0 {
+		return nil, err
+	}
+	s.inside = false
+	return p[quote+1:], s.c.end()
+}
+
+func (s *jsonScanner) feed(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	s.odd = s.odd || bytes.IndexByte(p, '\n') >= 0
+	if err := s.loneSurrogate(); err != nil {
+		return err
+	}
+	return s.c.feed(p)
+}
+
+// unescape goes on with an escape (RFC 8259 section 7).
+func (s *jsonScanner) unescape(p []byte) ([]byte, error) {
+	if len(s.escape) == 1 {
+		c := p[0]
+		if c == 'u' {
+			s.escape = append(s.escape, c)
+			return p[1:], nil
+		}
+		s.escape = s.escape[:0]
+		return p[1:], s.feed([]byte{simpleEscape(c)})
+	}
+	if unhex(p[0]) >= 0 {
+		if s.escape = append(s.escape, p[0]); len(s.escape) < 6 {
+			return p[1:], nil
+		}
+		p = p[1:]
+	}
+	var r rune
+	for _, c := range s.escape[2:] {
+		r = r<<4 | rune(unhex(c))
+	}
+	s.escape = s.escape[:0]
+	return p, s.rune(r)
+}
+
+func simpleEscape(c byte) byte {
+	switch c {
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return c
+}
+
+// rune feeds an escaped character; two surrogates make one.
+func (s *jsonScanner) rune(r rune) error {
+	if s.high != 0 {
+		if pair := utf16.DecodeRune(s.high, r); pair != utf8.RuneError {
+			s.high = 0
+			return s.c.feed(utf8.AppendRune(nil, pair))
+		}
+	}
+	if err := s.loneSurrogate(); err != nil {
+		return err
+	}
+	if utf16.IsSurrogate(r) && r < 0xdc00 {
+		s.high = r
+		return nil
+	}
+	return s.c.feed(utf8.AppendRune(nil, r))
+}
+
+func (s *jsonScanner) loneSurrogate() error {
+	if s.high == 0 {
+		return nil
+	}
+	s.high = 0
+	return s.c.feed(utf8.AppendRune(nil, utf8.RuneError))
+}

@@ -1,0 +1,131 @@
+package content
+
+import (
+	"bytes"
+	"strings"
+)
+
+func isURLEncoded(essence string) bool { return strings.Contains(essence, "urlencoded") }
+
+// urlencoded looks into the values of a form: each one of some length is an
+// object. They are decoded once (WHATWG URL standard, section 5.1).
+//
+// Senders forget to escape the plus sign of base64, and receivers mend it, so
+// the value with its plus signs kept is looked into as well.
+func (w *walk) urlencoded(n *node) error {
+	f := formScanner{decoded: newCandidate(w, n, "form"), plus: newCandidate(w, n, "form-plus")}
+	f.decoded.everyOne = true
+	if err := w.blocks(n, f.scan); err != nil {
+		return err
+	}
+	if err := f.end(); err != nil {
+		return err
+	}
+	if err := f.decoded.close(); err != nil {
+		return err
+	}
+	return f.plus.close()
+}
+
+type formScanner struct {
+	decoded, plus *candidate
+	escape        []byte // an escape that has begun
+	pluses        bool
+	value         bool // the name of the pair is over
+}
+
+func (f *formScanner) scan(p []byte) error {
+	for len(p) > 0 {
+		if len(f.escape) > 0 {
+			if err := f.unescape(p[0]); err != nil {
+				return err
+			}
+			p = p[1:]
+			continue
+		}
+		k := bytes.IndexAny(p, "&=+%")
+		if k < 0 {
+			return f.feed(p)
+		}
+		if err := f.feed(p[:k]); err != nil {
+			return err
+		}
+		if err := f.special(p[k]); err != nil {
+			return err
+		}
+		p = p[k+1:]
+	}
+	return nil
+}
+
+func (f *formScanner) special(c byte) error {
+	switch c {
+	case '%':
+		f.escape = append(f.escape, c)
+		return nil
+	case '+':
+		f.pluses = true
+		if err := f.decoded.feed([]byte{' '}); err != nil {
+			return err
+		}
+		return f.plus.feed([]byte{'+'})
+	case '=':
+		if f.value {
+			return f.feed([]byte{c}) // padding that was not escaped
+		}
+		f.value = true
+		return f.end()
+	}
+	f.value = false
+	return f.end()
+}
+
+func (f *formScanner) unescape(c byte) error {
+	f.escape = append(f.escape, c)
+	if unhex(c) >= 0 && len(f.escape) < 3 {
+		return nil
+	}
+	held := f.escape
+	if len(held) == 3 && unhex(c) >= 0 {
+		held = []byte{byte(unhex(held[1])<<4 | unhex(held[2]))}
+		f.escape = f.escape[:0]
+		return f.feed(held)
+	}
+	// Not an escape: it stands for itself.
+	f.escape = nil
+	if err := f.feed(held[:len(held)-1]); err != nil {
+		return err
+	}
+	return f.scan([]byte{c})
+}
+
+func (f *formScanner) feed(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if err := f.decoded.feed(p); err != nil {
+		return err
+	}
+	return f.plus.feed(p)
+}
+
+func (f *formScanner) end() error {
+	if len(f.escape) > 0 {
+		held := f.escape
+		f.escape = nil
+		if err := f.feed(held); err != nil {
+			return err
+		}
+	}
+	if !f.pluses { // both would find the same
+		if err := f.plus.forget(); err != nil {
+			return err
+		}
+		return f.decoded.end()
+	}
+	f.pluses = false
+	if err := f.decoded.end(); err != nil {
+		return err
+	}
+	return f.plus.end()
+}

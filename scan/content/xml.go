@@ -1,0 +1,282 @@
+package content
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+// isXML reports whether n may be read as XML. HTML is not: its text is no
+// carrier of files, and it may not be well-formed.
+func isXML(essence string, head []byte) bool {
+	if strings.Contains(essence, "xml") && !strings.Contains(essence, "html") && !strings.Contains(essence, "openxml") {
+		return true
+	}
+	return bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n"), []byte("<?xml"))
+}
+
+// xml looks into the text of elements, joined across comments, CDATA and
+// character references, and into attribute values. Declarations of entities are
+// refused: what they expand to is not here to be seen.
+func (w *walk) xml(n *node) error {
+	s := xmlScanner{c: newCandidate(w, n, "xml")}
+	if err := w.blocks(n, s.scan); err != nil {
+		return err
+	}
+	if s.entities {
+		w.refuse(n, scan.CauseMalformedBody, "xml: entity declarations")
+	}
+	if err := s.c.end(); err != nil {
+		return err
+	}
+	return s.c.close()
+}
+
+type xmlState uint8
+
+const (
+	xmlText xmlState = iota
+	xmlReference
+	xmlOpen // after "<", what begins is not known yet
+	xmlTag
+	xmlQuoted
+	xmlComment
+	xmlCDATA
+	xmlInstruction
+	xmlDeclaration
+)
+
+// xmlScanner goes through XML that arrives in blocks.
+type xmlScanner struct {
+	c        *candidate
+	state    xmlState
+	back     xmlState // where a reference stands
+	quote    byte
+	held     []byte // a reference or the beginning of markup
+	entities bool
+	depth    int // brackets within a declaration
+}
+
+func (s *xmlScanner) scan(p []byte) error {
+	for len(p) > 0 {
+		var k int
+		var err error
+		switch s.state {
+		case xmlText:
+			k, err = s.text(p)
+		case xmlQuoted:
+			k, err = s.quoted(p)
+		case xmlCDATA:
+			k, err = s.cdata(p)
+		case xmlReference:
+			k, err = 1, s.reference(p[0])
+		case xmlOpen:
+			k, err = 1, s.open(p[0])
+		case xmlTag:
+			k, err = s.tag(p)
+		case xmlComment:
+			k = s.until(p, "-->")
+		case xmlInstruction:
+			k = s.until(p, "?>")
+		case xmlDeclaration:
+			k = 1
+			s.declaration(p[0])
+		}
+		if err != nil {
+			return err
+		}
+		p = p[k:]
+	}
+	return nil
+}
+
+// upTo feeds p up to the first of the characters in set and returns where it
+// stands.
+func (s *xmlScanner) upTo(p []byte, set string) (int, error) {
+	k := bytes.IndexAny(p, set)
+	if k < 0 {
+		k = len(p)
+	}
+	if k == 0 {
+		return 0, nil
+	}
+	return k, s.c.feed(p[:k])
+}
+
+func (s *xmlScanner) text(p []byte) (int, error) {
+	k, err := s.upTo(p, "<&")
+	if err != nil || k == len(p) {
+		return k, err
+	}
+	s.held = s.held[:0]
+	if p[k] == '<' {
+		s.state = xmlOpen
+	} else {
+		s.back, s.state = xmlText, xmlReference
+	}
+	return k + 1, nil
+}
+
+func (s *xmlScanner) quoted(p []byte) (int, error) {
+	k, err := s.upTo(p, string([]byte{s.quote, '&'}))
+	if err != nil || k == len(p) {
+		return k, err
+	}
+	s.held = s.held[:0]
+	if p[k] == '&' {
+		s.back, s.state = xmlQuoted, xmlReference
+		return k + 1, nil
+	}
+	s.state = xmlTag
+	return k + 1, s.c.end()
+}
+
+// cdata feeds up to "]]>".
+func (s *xmlScanner) cdata(p []byte) (int, error) {
+	if len(s.held) == 0 {
+		k, err := s.upTo(p, "]")
+		if err != nil || k == len(p) {
+			return k, err
+		}
+		s.held = append(s.held, ']')
+		return k + 1, nil
+	}
+	c := p[0]
+	switch {
+	case c == ']' && len(s.held) == 1:
+		s.held = append(s.held, c)
+		return 1, nil
+	case c == ']':
+		return 1, s.c.feed([]byte{c})
+	case c == '>' && len(s.held) == 2:
+		s.held, s.state = s.held[:0], xmlText
+		return 1, nil
+	}
+	held := bytes.Clone(s.held)
+	s.held = s.held[:0]
+	return 0, s.c.feed(held)
+}
+
+// maxReference is longer than any character reference.
+const maxReference = 12
+
+func (s *xmlScanner) reference(c byte) error {
+	if c != ';' && len(s.held) < maxReference && c > ' ' && c != '<' && c != '&' {
+		s.held = append(s.held, c)
+		return nil
+	}
+	s.state = s.back
+	if c == ';' {
+		if r, ok := xmlCharacter(string(s.held)); ok {
+			return s.c.feed(utf8.AppendRune(nil, r))
+		}
+	}
+	// No reference that we know: its text stands for itself.
+	if err := s.c.feed(append(append([]byte{'&'}, s.held...), ';')); err != nil || c == ';' {
+		return err
+	}
+	return s.scan([]byte{c})
+}
+
+func xmlCharacter(name string) (rune, bool) {
+	switch name {
+	case "amp":
+		return '&', true
+	case "lt":
+		return '<', true
+	case "gt":
+		return '>', true
+	case "quot":
+		return '"', true
+	case "apos":
+		return '\'', true
+	}
+	digits, base := strings.TrimPrefix(name, "#"), 10
+	if digits == name {
+		return 0, false
+	}
+	if hex := strings.TrimPrefix(digits, "x"); hex != digits {
+		digits, base = hex, 16
+	}
+	v, err := strconv.ParseUint(digits, base, 31)
+	return rune(v), err == nil && utf8.ValidRune(rune(v))
+}
+
+// open decides what "<" begins. Text ends at a tag only.
+func (s *xmlScanner) open(c byte) error {
+	s.held = append(s.held, c)
+	h := string(s.held)
+	switch {
+	case h == "?":
+		s.state = xmlInstruction
+	case h == "!--":
+		s.state = xmlComment
+	case h == "![CDATA[":
+		s.state = xmlCDATA
+	case strings.HasPrefix("!--", h) || strings.HasPrefix("![CDATA[", h):
+		return nil
+	case h[0] == '!':
+		s.state, s.depth = xmlDeclaration, 0
+		for _, b := range s.held {
+			s.declaration(b)
+		}
+		return nil
+	default:
+		s.state = xmlTag
+		if c == '>' {
+			s.state = xmlText
+		}
+		s.held = s.held[:0]
+		return s.c.end()
+	}
+	s.held = s.held[:0]
+	return nil
+}
+
+func (s *xmlScanner) tag(p []byte) (int, error) {
+	k := bytes.IndexAny(p, `>"'`)
+	if k < 0 {
+		return len(p), nil
+	}
+	if s.state = xmlText; p[k] != '>' {
+		s.state, s.quote = xmlQuoted, p[k]
+	}
+	return k + 1, nil
+}
+
+// until skips to the end mark, which may be split over blocks.
+func (s *xmlScanner) until(p []byte, mark string) int {
+	for i, c := range p {
+		s.held = append(s.held, c)
+		if len(s.held) > len(mark) {
+			s.held = append(s.held[:0], s.held[1:]...)
+		}
+		if c == '>' && string(s.held) == mark {
+			s.held, s.state = s.held[:0], xmlText
+			return i + 1
+		}
+	}
+	return len(p)
+}
+
+// declaration skips a DOCTYPE and remembers whether it declares entities.
+func (s *xmlScanner) declaration(c byte) {
+	s.held = append(s.held, c)
+	if len(s.held) > len("<!ENTITY") {
+		s.held = append(s.held[:0], s.held[1:]...)
+	}
+	if strings.HasSuffix(strings.ToUpper(string(s.held)), "!ENTITY") {
+		s.entities = true
+	}
+	switch {
+	case c == '[':
+		s.depth++
+	case c == ']':
+		s.depth--
+	case c == '>' && s.depth <= 0:
+		s.held, s.state = s.held[:0], xmlText
+	}
+}
