@@ -44,6 +44,11 @@ func TestGate(t *testing.T) {
 	t.Run("headers", s.headers)
 	t.Run("report", s.report)
 	t.Run("skip", s.skip)
+	t.Run("codings", s.codings)
+	t.Run("expect", s.expect)
+	t.Run("upgrade", s.upgrade)
+	t.Run("route-policy", s.routePolicy)
+	t.Run("access-log", s.accessLog)
 	t.Run("quiet", s.quiet) // last: what all of the above left behind
 }
 
