@@ -33,6 +33,7 @@ type target struct {
 	address   string       // of Envoy's listener
 	prefix    string       // of the path, which chooses the policy
 	processor *rig.Process // nil without one
+	direct    *direct      // instead of an Envoy
 }
 
 // run sends the load for as long as said, but at least one exchange for each
@@ -114,6 +115,9 @@ func (l load) send(ctx context.Context, client *http.Client, t target, long time
 }
 
 func (l load) exchange(ctx context.Context, client *http.Client, t target, n uint64) error {
+	if t.direct != nil {
+		return t.direct.exchange(ctx, newBody(n, l.Size))
+	}
 	method, url, up, down := http.MethodGet, "http://"+t.address+t.prefix, int64(0), int64(0)
 	if l.Leg == "request" {
 		method, url, up = http.MethodPost, url+"/upload", l.Size

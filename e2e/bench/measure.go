@@ -55,10 +55,17 @@ type row struct {
 // measure runs every variant of a cell in turn, repeat by repeat.
 func (s *stage) measure(ctx context.Context, c cell, repeats int, long time.Duration) ([]row, error) {
 	variants := append([]string{variantNone, variantNull}, s.engines...)
+	if s.bare != nil && c.Size > 0 {
+		variants = append(variants, variantBare)
+	}
 	samples := map[string][]sample{}
 	for range repeats {
 		for _, v := range variants {
-			one, err := c.run(ctx, s.targets[v][c.Profile], long)
+			t := s.targets[v][c.Profile]
+			if v == variantBare {
+				t = target{direct: s.bare}
+			}
+			one, err := c.run(ctx, t, long)
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", c, v, err)
 			}

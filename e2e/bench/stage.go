@@ -21,6 +21,7 @@ import (
 const (
 	variantNone = "no filter"
 	variantNull = "null processor"
+	variantBare = "clamd alone"
 	engineSkip  = "out of scope"
 )
 
@@ -31,6 +32,7 @@ type stage struct {
 	stops   []func()
 	targets map[string]map[envoy.Profile]target // by variant
 	engines []string                            // variants that are Portcullis
+	bare    *direct                             // nil without clamd
 }
 
 func (s *stage) close() {
@@ -131,6 +133,7 @@ rules:
 	switch {
 	case err == nil:
 		s.engines = append(s.engines, "clamd")
+		s.bare = &direct{socket: clamd.Address}
 		engine = fmt.Sprintf(`  - {name: clamav, clamd: {addresses: [%q]}}`, clamd.Address)
 		policy = `  - {name: clamav, engines: [clamav]}`
 		rule = `  - {when: 'request.path.startsWith("/clamd")', policy: clamav}`
