@@ -50,11 +50,10 @@ type candidate struct {
 	foreign bool // it is not well-formed base64
 	strange bool // other foreign characters than dots
 	blanks  bool
-	signs   int64 // digits and the like, which words do not have
-	nonHex  bool
+	signs   int64 // digits of kindSign
+	kinds   byte  // of all digits
 
-	urlSafe, standard bool // characters of one alphabet only were seen
-	prefixed          bool // the part of a data URI before its data was left out
+	prefixed bool // the part of a data URI before its data was left out
 }
 
 func newCandidate(w *walk, n *node, word string) *candidate {
@@ -98,33 +97,21 @@ func (c *candidate) decideText(p []byte) error {
 	return c.text.write(p)
 }
 
-const (
-	digitSpace   = 64
-	digitPad     = 65
-	digitForeign = 66
-)
-
-// base64Table maps every byte to its value or to one of the classes above.
-func base64Table() [256]byte {
-	var t [256]byte
-	for i := range t {
-		switch v := base64Value(byte(i)); {
-		case v >= 0:
-			t[i] = byte(v)
-		case isSpace(byte(i)):
-			t[i] = digitSpace
-		case i == '=':
-			t[i] = digitPad
-		default:
-			t[i] = digitForeign
-		}
-	}
-	return t
-}
-
 func (c *candidate) decode(p []byte) error {
 	table := &c.w.u.tables.base64
-	for i, b := range p {
+	for i := 0; i < len(p); i++ {
+		if c.quad.n == 0 && c.quad.pads == 0 {
+			i += c.fours(p[i:])
+			if len(c.out) >= c.mark() {
+				if err := c.spill(); err != nil || c.given {
+					return err
+				}
+			}
+			if i == len(p) {
+				return nil
+			}
+		}
+		b := p[i]
 		v := table[b]
 		if v >= digitSpace {
 			if err := c.other(b, v, c.length-int64(len(p)-i)); err != nil || c.given {
@@ -132,38 +119,48 @@ func (c *candidate) decode(p []byte) error {
 			}
 			continue
 		}
-		if v >= 52 {
-			c.sign(b, v)
-		} else if v%26 > 5 {
-			c.nonHex = true
-		}
+		kind := c.w.u.tables.kinds[b]
+		c.signs += int64(kind & kindSign)
+		c.saw(kind)
 		if c.quad.pads > 0 {
 			c.foreign = true
 			c.out = c.quad.flush(c.out)
 		}
-		if c.out, _ = c.quad.push(c.out, v); len(c.out) >= c.mark() {
-			if err := c.spill(); err != nil || c.given {
-				return err
-			}
-		}
+		c.out, _ = c.quad.push(c.out, v)
 	}
 	return nil
 }
 
-// sign takes a digit that is no letter. A value that mixes both alphabets is
+// fours decodes whole groups of letters and figures, the bulk of every value,
+// and returns how many characters that were.
+func (c *candidate) fours(p []byte) int {
+	table, kinds := &c.w.u.tables.base64, &c.w.u.tables.kinds
+	room := c.mark() - len(c.out)
+	k := 0
+	var seen byte
+	for ; k+4 <= len(p) && room > 0; k += 4 {
+		q := p[k : k+4 : k+4]
+		v0, v1, v2, v3 := table[q[0]], table[q[1]], table[q[2]], table[q[3]]
+		if v0|v1|v2|v3 >= digitSpace {
+			break
+		}
+		k0, k1, k2, k3 := kinds[q[0]], kinds[q[1]], kinds[q[2]], kinds[q[3]]
+		seen |= k0 | k1 | k2 | k3
+		c.signs += int64(k0&kindSign + k1&kindSign + k2&kindSign + k3&kindSign)
+		c.out = append(c.out, v0<<2|v1>>4, v1<<4|v2>>2, v2<<6|v3)
+		room -= 3
+	}
+	c.saw(seen)
+	return k
+}
+
+// saw takes the kinds of some digits. A value that mixes both alphabets is
 // well-formed in none.
-func (c *candidate) sign(b, v byte) {
-	c.signs++
-	if v < 62 {
-		return
+func (c *candidate) saw(kinds byte) {
+	c.kinds |= kinds
+	if c.kinds&(kindStandard|kindURLSafe) == kindStandard|kindURLSafe {
+		c.foreign, c.strange = true, true
 	}
-	c.nonHex = true
-	if b == '-' || b == '_' {
-		c.urlSafe = true
-	} else {
-		c.standard = true
-	}
-	c.foreign = c.foreign || c.urlSafe && c.standard
 }
 
 // mark is how many decoded bytes are gathered before they are moved on.
@@ -219,7 +216,7 @@ func isDataURI(p []byte) bool {
 // restart begins decoding anew behind a prefix.
 func (c *candidate) restart() {
 	c.out, c.start, c.quad, c.signs = c.out[:0], c.start[:0], quad{}, 0
-	c.foreign, c.strange, c.blanks, c.nonHex, c.urlSafe, c.standard, c.prefixed = false, false, false, false, false, false, true
+	c.foreign, c.strange, c.blanks, c.kinds, c.prefixed = false, false, false, 0, true
 }
 
 // spill moves decoded bytes on, and gives up on a value that is neither base64
@@ -271,7 +268,7 @@ func (c *candidate) end() error {
 		return c.decoded.drop()
 	case c.blanks && !file && c.signs < c.length/32:
 		return c.decoded.drop() // words
-	case !c.nonHex && size < bigPiece:
+	case c.kinds&kindNonHex == 0 && size < bigPiece:
 		return c.decoded.drop() // a digest in hexadecimal
 	case !file && size < bigPiece && !textLike(c.start):
 		return c.token()
@@ -346,5 +343,5 @@ func (c *candidate) reset() {
 	c.head, c.out, c.start = c.head[:0], c.out[:0], c.start[:0]
 	c.length, c.signs, c.quad = 0, 0, quad{}
 	c.keep, c.judged, c.given = false, false, false
-	c.foreign, c.strange, c.blanks, c.nonHex, c.urlSafe, c.standard, c.prefixed = false, false, false, false, false, false, false
+	c.foreign, c.strange, c.blanks, c.kinds, c.prefixed = false, false, false, 0, false
 }

@@ -105,7 +105,7 @@ func (w *walk) lookInText(n *node, t mediaType, head []byte) error {
 	if err != nil || res.layer == nil {
 		return err
 	}
-	return w.layer(n, piece{word: d.word, name: n.obj.Name, contentType: t.essence, kind: byTransfer}, res.layer)
+	return w.layer(n, piece{word: d.word, name: n.obj.Name, contentType: t.essence, kind: byTransfer, lenient: n.lenient}, res.layer)
 }
 
 // transcoder turns text into UTF-8. What is no character becomes U+FFFD, as in

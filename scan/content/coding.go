@@ -71,7 +71,7 @@ func (w *walk) undoCoding(n *node) error {
 			continue
 		}
 		whole = whole || res.err == nil
-		p := piece{word: d.word, name: n.obj.Name, contentType: n.obj.ContentType, codings: rest, kind: byCoding}
+		p := piece{word: d.word, name: n.obj.Name, contentType: n.obj.ContentType, codings: rest, kind: byCoding, lenient: n.lenient}
 		if err := w.layer(n, p, res.layer); err != nil {
 			return err
 		}
@@ -79,6 +79,8 @@ func (w *walk) undoCoding(n *node) error {
 	if whole {
 		return nil
 	}
-	w.refuse(n, scan.CauseMalformedCoding, fmt.Sprintf("content coding %s: %v", coding, first))
+	if !n.lenient {
+		w.refuse(n, scan.CauseMalformedCoding, fmt.Sprintf("content coding %s: %v", coding, first))
+	}
 	return w.look(n)
 }

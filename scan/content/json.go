@@ -89,23 +89,24 @@ func (s *jsonScanner) scan(p []byte) error {
 // stepped over at once: nothing of interest fits into them.
 func (s *jsonScanner) outside(p []byte) []byte {
 	for {
-		k := bytes.IndexByte(p, '"')
-		gap := p
-		if k >= 0 {
-			gap = p[:k]
+		k := 0
+		for k < len(p) && p[k] != '"' {
+			s.odd = s.odd || p[k] == '\'' || p[k] == '/'
+			k++
 		}
-		s.odd = s.odd || bytes.IndexByte(gap, '\'') >= 0 || bytes.IndexByte(gap, '/') >= 0
-		if k < 0 {
+		if k == len(p) {
 			return nil
 		}
 		p = p[k+1:]
-		short := p[:min(len(p), minQuoted)]
-		if end := bytes.IndexByte(short, '"'); end >= 0 && bytes.IndexByte(short[:end], '\\') < 0 && s.c.dull(short[:end]) {
-			p = p[end+1:]
-			continue
+		end := 0
+		for end < len(p) && end < minQuoted && p[end] != '"' && p[end] != '\\' {
+			end++
 		}
-		s.inside = true
-		return p
+		if end == len(p) || end == minQuoted || p[end] != '"' || !s.c.dull(p[:end]) {
+			s.inside = true
+			return p
+		}
+		p = p[end+1:]
 	}
 }
 

@@ -16,12 +16,14 @@ const (
 	hardMaxCodings = 7
 	ratioFrom      = 8 << 20 // bytes of output before the ratio is judged
 
-	maxParts       = 1000 // multipart parts over all levels of one body
-	maxMultiparts  = 3    // multipart bodies inside each other
-	maxArchives    = 8    // archives inside each other
-	maxPartHeader  = 8 << 10
-	maxHeaderLines = 16
-	maxName        = 1 << 10 // bytes kept of a sender's file name
+	maxParts      = 1000 // multipart parts over all levels of one body
+	maxMultiparts = 3    // multipart bodies inside each other
+	// Mail forwards mail, each with up to three multipart bodies.
+	maxMailMultiparts = 9
+	maxArchives       = 8 // archives inside each other
+	maxPartHeader     = 8 << 10
+	maxHeaderLines    = 16
+	maxName           = 1 << 10 // bytes kept of a sender's file name
 )
 
 // DefaultLimits returns the limits that stand in for zero values.

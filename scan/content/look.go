@@ -16,7 +16,16 @@ func (w *walk) look(n *node) error {
 			return err
 		}
 	}
-	if err := w.lookInFiles(n, head, t.multipart); err != nil {
+	if t.essence == "application/http" {
+		if err := w.headed(n, "http"); err != nil {
+			return err
+		}
+	} else if !t.multipart && isMail(t.essence, head) {
+		if err := w.headed(n, "mail"); err != nil {
+			return err
+		}
+	}
+	if err := w.lookInFiles(n, head, t.multipart || t.essence == "application/http"); err != nil {
 		return err
 	}
 	if err := w.lookInText(n, t, head); err != nil || t.multipart {

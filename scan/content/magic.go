@@ -5,20 +5,6 @@ import (
 	"unicode/utf8"
 )
 
-// tables are what every walk looks bytes up in.
-type tables struct {
-	base64 [256]byte     // the value of a digit, or one of the classes of other characters
-	magics [256][]string // magic numbers by their first byte
-}
-
-func newTables() *tables {
-	t := &tables{base64: base64Table()}
-	for _, m := range magicNumbers() {
-		t.magics[m[0]] = append(t.magics[m[0]], m)
-	}
-	return t
-}
-
 // hasMagic reports whether p begins like a file that can do harm or hold
 // another one. It only ever adds an object.
 func (t *tables) hasMagic(p []byte) bool {

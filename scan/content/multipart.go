@@ -13,16 +13,26 @@ const sniffedMultipart = "multipart/x-sniffed"
 // the bytes that a receiver extracts. Whatever breaks a rule is refused, and
 // what could be cut is reported nevertheless.
 func (w *walk) multipart(n *node, t mediaType) error {
-	if n.levels[byMultipart] >= maxMultiparts {
+	levels := uint8(maxMultiparts)
+	if n.lenient {
+		levels = maxMailMultiparts
+	}
+	if n.levels[byMultipart] >= levels {
 		w.refuse(n, scan.CauseTooDeep, "multipart: nested too deep")
 		return nil
 	}
 	if t.fault == "" && !validBoundary(t.boundary) {
 		t.fault, t.cause = "boundary form", scan.CauseMalformedBody
 	}
+	if t.cause == "" {
+		t.cause = scan.CauseMalformedBody
+	}
+	lenient := n.lenient || w.u.config.LenientMultipart
 	if t.fault != "" {
-		w.refuse(n, t.cause, "multipart: "+t.fault)
-		return nil
+		if !lenient {
+			w.refuse(n, t.cause, "multipart: "+t.fault)
+		}
+		return w.salvage(n, t, t.fault)
 	}
 	if t.essence == "multipart/byteranges" {
 		w.refuse(n, scan.CausePartialContent, "multipart: byte ranges of a body that is not here")
@@ -35,25 +45,32 @@ func (w *walk) multipart(n *node, t mediaType) error {
 		w.refuse(n, scan.CauseTooManyObjects, "multipart: "+fault)
 		return nil
 	}
-	if fault != "" {
-		w.refuse(n, scan.CauseMalformedBody, "multipart: "+fault)
+	if fault != "" && !lenient {
+		w.refuse(n, t.cause, "multipart: "+fault)
 	}
 	w.parts += len(parts)
 	for i, s := range parts {
-		if err := w.part(n, t, i, s); err != nil {
+		partFault, err := w.part(n, t, i, s)
+		if err != nil {
 			return err
 		}
+		if fault == "" {
+			fault = partFault
+		}
+	}
+	if fault != "" {
+		return w.salvage(n, t, fault)
 	}
 	return nil
 }
 
-// part reports the content of one part.
-func (w *walk) part(n *node, t mediaType, i int, s span) error {
+// part reports the content of one part, and the rule that it breaks.
+func (w *walk) part(n *node, t mediaType, i int, s span) (fault string, err error) {
 	word := fmt.Sprintf("part[%d]", i)
 	at := &node{obj: scan.Object{Path: n.obj.Path + "/" + word}}
 	raw := make([]byte, min(s.end-s.off, maxPartHeader))
 	if err := readAt(n.obj.Content, raw, s.off); err != nil {
-		return err
+		return "", err
 	}
 	h := readPartHeader(raw)
 	if h.fault == "" && t.essence == "multipart/form-data" {
@@ -64,15 +81,16 @@ func (w *walk) part(n *node, t mediaType, i int, s span) error {
 	if h.fault == "" {
 		h.fault = h.check()
 	}
-	if h.fault != "" {
+	lenient := n.lenient || w.u.config.LenientMultipart
+	if h.fault != "" && !lenient {
 		w.refuse(at, scan.CauseMalformedBody, "multipart: "+h.fault)
 	}
 	if h.size == 0 {
-		return nil // no empty line: no one can tell header from content
+		return h.fault, nil // no empty line: no one can tell header from content
 	}
 	p := piece{
 		word: word, name: h.filename, contentType: h.contentType,
-		codings: w.codingsOf(at, h.codings), transfer: h.transfer, kind: byMultipart,
+		codings: w.codingsOf(at, h.codings), transfer: h.transfer, kind: byMultipart, lenient: lenient,
 	}
-	return w.window(n, p, s.off+h.size, s.end)
+	return h.fault, w.window(n, p, s.off+h.size, s.end)
 }

@@ -38,6 +38,9 @@ func TestAmbiguousContentTypesAreRefused(t *testing.T) {
 		if u.verdict.Outcome != scan.OutcomeUnscannable || !strings.HasPrefix(u.verdict.Detail, "multipart: ") {
 			t.Errorf("%q: %s/%s %q, want a refusal that names the rule", value, u.verdict.Outcome, u.verdict.Cause, u.verdict.Detail)
 		}
+		if !u.has([]byte("data")) {
+			t.Errorf("%q: the part is no object; objects %q", value, u.paths)
+		}
 	}
 }
 
@@ -132,7 +135,7 @@ func TestMalformedMultipartIsRefused(t *testing.T) {
 		{"base64 after padding", form(disposition+"\r\nContent-Transfer-Encoding: base64", "WDVPIQ==WDVP")},
 		{"broken quoted-printable", form(disposition+"\r\nContent-Transfer-Encoding: quoted-printable", "a=Zb")},
 		{"quoted-printable with trailing blanks", form(disposition+"\r\nContent-Transfer-Encoding: quoted-printable", "a \r\nb")},
-		{"unknown charset", form(disposition+"\r\nContent-Type: text/plain; charset=utf-7", e)},
+		{"unknown charset", form(disposition+"\r\nContent-Type: text/plain; charset=koi8-r", e)},
 		// nesting
 		{"nested form is malformed", form(disposition+"\r\nContent-Type: multipart/mixed; boundary=c", "--c\n\n"+e+"\n--c--")},
 		{"nested form in base64", form(disposition+"\r\nContent-Type: multipart/mixed; boundary=c\r\nContent-Transfer-Encoding: base64", "WDVP")},
@@ -145,7 +148,20 @@ func TestMalformedMultipartIsRefused(t *testing.T) {
 			if !strings.HasPrefix(u.verdict.Detail, "multipart: ") {
 				t.Errorf("detail %q does not name the rule", u.verdict.Detail)
 			}
+			u.wantPayload(t, row.body)
+			u = unwrap(t, []byte(row.body), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{}, content.Config{LenientMultipart: true})
+			u.wantClean(t)
+			u.wantPayload(t, row.body)
 		})
+	}
+}
+
+// wantPayload asserts that the payload is an object of its own if it stands in
+// the body in one piece.
+func (u unwrapped) wantPayload(t *testing.T, body string) {
+	t.Helper()
+	if body != string(eicar()) && strings.Contains(body, string(eicar())) && !u.has(eicar()) {
+		t.Errorf("the payload is no object; objects %q", u.paths)
 	}
 }
 

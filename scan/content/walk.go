@@ -34,8 +34,11 @@ type node struct {
 	codings []string
 	// transfer is a Content-Transfer-Encoding to be undone before the codings.
 	transfer string
-	depth    int
-	levels   [kinds]uint8
+	// lenient says that n is read in every way instead of being refused when it
+	// is malformed.
+	lenient bool
+	depth   int
+	levels  [kinds]uint8
 }
 
 // piece says what a found object is, beside its bytes.
@@ -46,6 +49,7 @@ type piece struct {
 	codings     []string
 	transfer    string
 	kind        kind
+	lenient     bool
 }
 
 // visit identifies a node whose examination would repeat an earlier one.
@@ -196,7 +200,7 @@ func (w *walk) report(up *node, p piece, o scan.Object) error {
 		w.visited = make(map[visit]struct{})
 	}
 	w.visited[v] = struct{}{}
-	n := &node{obj: o, up: up, codings: p.codings, transfer: p.transfer, depth: up.depth + 1, levels: up.levels}
+	n := &node{obj: o, up: up, codings: p.codings, transfer: p.transfer, lenient: p.lenient, depth: up.depth + 1, levels: up.levels}
 	n.levels[p.kind]++
 	w.todo = append(w.todo, n)
 	return nil

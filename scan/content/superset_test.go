@@ -1,0 +1,131 @@
+package content_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/portcullis-av/portcullis/scan"
+	"github.com/portcullis-av/portcullis/scan/content"
+)
+
+// uu encodes data as uuencode does.
+func uu(data []byte) string {
+	var b strings.Builder
+	b.WriteString("begin 644 a.com\n")
+	for len(data) > 0 {
+		line := data[:min(45, len(data))]
+		data = data[len(line):]
+		b.WriteByte(byte(len(line)) + ' ')
+		for len(line) > 0 {
+			var g [3]byte
+			line = line[copy(g[:], line):]
+			for _, v := range []byte{g[0] >> 2, g[0]<<4 | g[1]>>4, g[1]<<2 | g[2]>>6, g[2]} {
+				b.WriteByte(v&0x3f + ' ')
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String() + " \nend\n"
+}
+
+func TestEveryReadingOfABoundaryIsTried(t *testing.T) {
+	for value, boundary := range map[string]string{
+		`multipart/form-data; boundary=x; boundary=y`:          "y",
+		`multipart/form-data; boundary="x y"; a=b`:             "x",
+		`multipart/form-data; boundary=x,y`:                    "x",
+		`multipart/form-data; boundary*=utf-8''x%79`:           "xy",
+		`multipart/form-data; boundary*0=x; boundary*1=y`:      "xy",
+		`multipart/form-data; boundary="x\y"`:                  "xy",
+		`multipart/form-data; boundary='x'`:                    "x",
+		`multipart/form-data; boundary = x`:                    "x",
+		`text/plain; boundary=z, multipart/mixed; BOUNDARY=xy`: "xy",
+	} {
+		body := "leading text\r\n" + lines("--"+boundary, disposition, "", string(eicar()), "--"+boundary+"--", "")
+		u := unwrap(t, []byte(body), labelled(value), scan.ContentLimits{}, content.Config{})
+		if u.verdict.Outcome != scan.OutcomeUnscannable || !u.has(eicar()) {
+			t.Errorf("%s: %+v, objects %q", value, u.verdict, u.paths)
+		}
+	}
+}
+
+func TestLenientReadingFindsOddEncodings(t *testing.T) {
+	e := eicar()
+	wide := "\xff\xfe" + strings.Join(strings.Split(string(e), ""), "\x00") + "\x00"
+	for name, body := range map[string]string{
+		"base64 in odd spelling":       form(disposition+"\r\ncontent-transfer-ENCODING :\t BASE64 ", b64(e)),
+		"base64 with foreign bytes":    form(disposition+"\r\nContent-Transfer-Encoding: base64", strings.ReplaceAll(b64(e), "V", "!*V")),
+		"quoted-printable":             form(disposition+"\r\nContent-Transfer-Encoding: quoted-printable", "=58"+strings.ReplaceAll(string(e[1:]), "=", "=3D")),
+		"uuencode":                     form(disposition+"\r\nContent-Transfer-Encoding: x-uuencode", uu(e)),
+		"compressed part":              form(disposition+"\r\nContent-Encoding: gzip\r\nX: \x01", string(gz(t, e))),
+		"UTF-16":                       strings.ReplaceAll(form(disposition, wide), "\r\n--b", "\n--b"),
+		"nested, both malformed":       form("Content-Type: multipart/mixed; boundary=c", "--c\n"+disposition+"\n\n"+string(e)+"\n--c--"),
+		"payload with a pseudo border": form(disposition, string(e)) + "--b\r\n" + disposition + "\r\n\r\nx --b y\r\n--b--",
+	} {
+		u := unwrap(t, []byte(body), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{}, content.Config{LenientMultipart: true})
+		u.wantClean(t)
+		if !u.has(e) {
+			t.Errorf("%s: the payload is no object; objects %q", name, u.paths)
+		}
+	}
+}
+
+func TestLenientReadingIsReported(t *testing.T) {
+	u := unwrap(t, []byte("x\r\n"+form(disposition, "data")), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{}, content.Config{LenientMultipart: true})
+	u.wantClean(t)
+	if !strings.Contains(u.verdict.Detail, "ambiguous") || u.verdict.Object != "body" {
+		t.Errorf("detail %q of %q", u.verdict.Detail, u.verdict.Object)
+	}
+	u = unwrap(t, []byte(form(disposition, "data")), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{}, content.Config{LenientMultipart: true})
+	if u.verdict.Detail != "" || len(u.paths) != 1 {
+		t.Errorf("a well-formed body: detail %q, objects %q", u.verdict.Detail, u.paths)
+	}
+}
+
+func TestLenientReadingHasBounds(t *testing.T) {
+	var many, types bytes.Buffer
+	for i := range 3000 {
+		fmt.Fprintf(&many, "--b\n\nx%d\n", i)
+		if i < 50 {
+			fmt.Fprintf(&types, "; boundary=b%d", i)
+		}
+	}
+	for label, body := range map[string][]byte{"multipart/form-data; boundary=b": many.Bytes(), "multipart/form-data" + types.String(): []byte(form(disposition, "x"))} {
+		u := unwrap(t, body, labelled(label), scan.ContentLimits{}, content.Config{LenientMultipart: true})
+		if u.verdict.Outcome != scan.OutcomeUnscannable {
+			t.Errorf("%.60s: %+v with %d objects", label, u.verdict, len(u.paths))
+		}
+	}
+}
+
+func TestMailIsTakenApart(t *testing.T) {
+	e := eicar()
+	mixed := "This is a multi-part message in MIME format.\n\n--b\nContent-Type: text/plain\n\nHello\n--b\nContent-Type: application/octet-stream;\n name=\"a.com\"\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; filename=\"a.com\"\n\n" + wrapped(e, 20, "\n") + "\n--b--\n"
+	rows := map[string]string{
+		"attachment":         "Received: from x\nFrom: a@example.net\nMIME-Version: 1.0\nContent-Type: multipart/mixed;\n\tboundary=\"b\"\n\n" + mixed,
+		"with CRLF":          strings.ReplaceAll("From: a@example.net\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"+mixed, "\n", "\r\n"),
+		"in a mailbox":       "From a@example.net Sun Nov 22 14:00:00 2026\nSubject: x\nContent-Type: multipart/mixed; boundary=b\n\n" + mixed,
+		"without parts":      "Subject: x\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n" + wrapped(e, 20, "\n"),
+		"quoted-printable":   "Subject: x\nContent-Transfer-Encoding: quoted-printable\n\n=58" + string(e[1:]),
+		"mail inside a mail": "Subject: x\nContent-Type: multipart/mixed; boundary=o\n\n--o\nContent-Type: message/rfc822\n\nSubject: y\nContent-Type: multipart/mixed; boundary=b\n\n" + mixed + "\n--o--\n",
+		"uuencode":           "Subject: x\nContent-Type: text/plain\nContent-Transfer-Encoding: x-uuencode\n\n" + uu(e),
+	}
+	for name, body := range rows {
+		for _, label := range []string{"message/rfc822", ""} {
+			u := unwrap(t, []byte(body), labelled(label), scan.ContentLimits{}, content.Config{})
+			u.wantClean(t)
+			if !u.has(e) {
+				t.Errorf("%s, label %q: the attachment is no object; objects %q", name, label, u.paths)
+			}
+		}
+	}
+}
+
+func TestBatchedRequestsAreTakenApart(t *testing.T) {
+	body := lines("--batch_1", "Content-Type: application/http", "Content-Transfer-Encoding: binary", "", "POST /Files HTTP/1.1", "Content-Type: application/zip", "",
+		string(zipOf(t, member{name: "a", data: eicar(), method: 8})), "--batch_1--", "")
+	u := unwrap(t, []byte(body), labelled("multipart/mixed; boundary=batch_1"), scan.ContentLimits{}, content.Config{})
+	u.wantClean(t)
+	u.wantObject(t, "body/part[0]/http/zip[0]", eicar())
+}
