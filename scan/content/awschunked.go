@@ -31,7 +31,7 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	k, err := r.src.Read(p[:min(int64(len(p)), r.left)])
 	r.left -= int64(k)
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		r.err = io.ErrUnexpectedEOF
 	case err != nil:
 		r.err = err
@@ -60,11 +60,11 @@ func (r *chunkReader) next() error {
 	}
 	for range maxHeaderLines {
 		switch line, err := r.line(); {
-		case err == io.ErrUnexpectedEOF && len(line) == 0:
+		case errors.Is(err, io.ErrUnexpectedEOF) && line == "":
 			return io.EOF // the last CRLF is often left out
 		case err != nil:
 			return err
-		case len(line) == 0:
+		case line == "":
 			return io.EOF
 		}
 	}
@@ -76,7 +76,7 @@ func (r *chunkReader) line() (string, error) {
 	var line []byte
 	for len(line) <= 1<<10 {
 		c, err := r.src.ReadByte()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return string(line), io.ErrUnexpectedEOF
 		}
 		if err != nil {
@@ -102,7 +102,7 @@ func (r *chunkReader) lineEnd() error {
 
 func (r *chunkReader) char(want byte) error {
 	c, err := r.src.ReadByte()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	if err == nil && c != want {

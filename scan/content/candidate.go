@@ -262,7 +262,7 @@ func (c *candidate) end() error {
 	size := c.decoded.total()
 	file := c.w.u.tables.hasMagic(c.start)
 	switch {
-	case size < minPiece && !(file && size >= 16), size < c.minimum && !file:
+	case size < minPiece && (!file || size < 16), size < c.minimum && !file:
 		return c.decoded.drop()
 	case c.foreign && !file && !textLike(c.start), c.foreign && c.isJWT():
 		return c.decoded.drop()

@@ -81,7 +81,7 @@ func TestCodingsAreUndone(t *testing.T) {
 		{"several zstd frames", append(zs(t, e[:20]), zs(t, e[20:])...), []string{"zstd"}, "body/zstd"},
 		{"zstd after a skippable frame", append([]byte("\x50\x2a\x4d\x18\x03\x00\x00\x00abc"), zs(t, e)...), []string{"zstd"}, "body/zstd"},
 		{"aws-chunked", chunked, []string{"aws-chunked"}, "body/aws-chunked"},
-		{"aws-chunked is outermost wherever it stands", []byte(strings.Replace(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(gz(t, e)), gz(t, e)), "\r\n\r\n", "\r\n\r\n", 1)), []string{"aws-chunked,gzip"}, "body/aws-chunked/gzip"},
+		{"aws-chunked is outermost wherever it stands", []byte(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(gz(t, e)), gz(t, e))), []string{"aws-chunked,gzip"}, "body/aws-chunked/gzip"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

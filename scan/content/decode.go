@@ -92,7 +92,7 @@ func (w *walk) expand(n *node, r io.Reader, wrapped int64) (decoded, error) {
 		if err := layer.Seal(); err != nil {
 			return decoded{}, fmt.Errorf("seal a decoded layer: %w", err)
 		}
-		if rerr == io.EOF {
+		if errors.Is(rerr, io.EOF) {
 			rerr = nil
 		}
 		return decoded{layer: layer, err: rerr}, nil

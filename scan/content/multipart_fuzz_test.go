@@ -2,6 +2,7 @@ package content_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -39,7 +40,7 @@ func FuzzMultipart(f *testing.F) {
 		r := multipart.NewReader(bytes.NewReader(body), params["boundary"])
 		for i := 0; ; i++ {
 			p, err := r.NextRawPart()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return
 			}
 			if err != nil {

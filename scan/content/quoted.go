@@ -2,6 +2,7 @@ package content
 
 import (
 	"bufio"
+	"errors"
 	"io"
 )
 
@@ -24,10 +25,10 @@ func (r *quotedReader) Read(p []byte) (int, error) {
 	for r.err == nil && k < len(p) {
 		c, err := r.src.ReadByte()
 		if err != nil {
-			if err == io.EOF && r.blank {
+			if errors.Is(err, io.EOF) && r.blank {
 				r.fault = errQuoted
 			}
-			if r.err = err; err == io.EOF && r.fault != nil {
+			if r.err = err; errors.Is(err, io.EOF) && r.fault != nil {
 				r.err = r.fault
 			}
 			break
@@ -54,7 +55,7 @@ func (r *quotedReader) Read(p []byte) (int, error) {
 // escape reads what follows "=": a byte, or a soft line break (ok is false).
 func (r *quotedReader) escape() (c byte, ok bool) {
 	two, err := r.src.Peek(2)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err
 		return 0, false
 	}

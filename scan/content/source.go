@@ -2,6 +2,7 @@ package content
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/portcullis-av/portcullis/scan"
@@ -48,7 +49,7 @@ func readAt(at io.ReaderAt, p []byte, off int64) error {
 	if n == len(p) {
 		return nil
 	}
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		err = &scan.Error{Kind: scan.KindSpool, Op: "read back a body", Err: io.ErrUnexpectedEOF}
 	}
 	return err

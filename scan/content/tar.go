@@ -66,12 +66,12 @@ func (w *walk) tar(n *node) error {
 		if t.src.err != nil {
 			return t.src.err
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return t.rest()
 		}
 		if err != nil {
 			t.ambiguous("a header or the end is missing or broken")
-			return nil
+			return nil //nolint:nilerr // a fault of the content, which is noted
 		}
 		if i >= w.limits.MaxObjects {
 			w.refuse(n, scan.CauseTooManyObjects, "tar: more members than the limit")
@@ -139,7 +139,7 @@ func (t *tarWalk) fault(h *tar.Header) (string, error) {
 
 // link remembers a link that leads out of the archive.
 func (t *tarWalk) link(h *tar.Header) string {
-	target := path.Join(path.Dir(h.Name), h.Linkname)
+	target := path.Join(path.Dir(h.Name), h.Linkname) //nolint:gosec // compared, never opened
 	if h.Typeflag == tar.TypeLink {
 		target = path.Clean(h.Linkname)
 	}
@@ -176,7 +176,7 @@ func (t *tarWalk) rest() error {
 			t.ambiguous("content after the end")
 			return nil
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

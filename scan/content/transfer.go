@@ -107,7 +107,7 @@ func (r *base64Reader) Read(p []byte) (int, error) {
 }
 
 func (r *base64Reader) end(err error) error {
-	if err == io.EOF && !r.quad.whole() {
+	if errors.Is(err, io.EOF) && !r.quad.whole() {
 		return errBase64
 	}
 	return err

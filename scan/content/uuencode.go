@@ -45,7 +45,7 @@ func (r *uuReader) line() {
 			return
 		}
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err
 		return
 	}
@@ -60,7 +60,7 @@ func (r *uuReader) line() {
 	case len(line) > 0:
 		r.decode(line)
 	}
-	if err == io.EOF && r.err == nil {
+	if errors.Is(err, io.EOF) && r.err == nil {
 		r.err = errUU
 	}
 }

@@ -235,7 +235,7 @@ func (w *walk) digest(r *io.SectionReader, sums []io.Writer) ([32]byte, error) {
 		for _, s := range sums {
 			_, _ = s.Write((*buf)[:k]) // a hash never fails
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -76,7 +76,7 @@ func (s *xmlScanner) scan(p []byte) error {
 		case xmlOpen:
 			k, err = 1, s.open(p[0])
 		case xmlTag:
-			k, err = s.tag(p)
+			k = s.tag(p)
 		case xmlComment:
 			k = s.until(p, "-->")
 		case xmlInstruction:
@@ -207,6 +207,7 @@ func xmlCharacter(name string) (rune, bool) {
 
 // open decides what "<" begins. Text ends at a tag only.
 func (s *xmlScanner) open(c byte) error {
+	const cdata = "![CDATA["
 	s.held = append(s.held, c)
 	h := string(s.held)
 	switch {
@@ -214,9 +215,9 @@ func (s *xmlScanner) open(c byte) error {
 		s.state = xmlInstruction
 	case h == "!--":
 		s.state = xmlComment
-	case h == "![CDATA[":
+	case h == cdata:
 		s.state = xmlCDATA
-	case strings.HasPrefix("!--", h) || strings.HasPrefix("![CDATA[", h):
+	case h == "!" || h == "!-" || strings.HasPrefix(cdata, h): //nolint:gocritic // h is what there is of it
 		return nil
 	case h[0] == '!':
 		s.state, s.depth = xmlDeclaration, 0
@@ -236,15 +237,15 @@ func (s *xmlScanner) open(c byte) error {
 	return nil
 }
 
-func (s *xmlScanner) tag(p []byte) (int, error) {
+func (s *xmlScanner) tag(p []byte) int {
 	k := bytes.IndexAny(p, `>"'`)
 	if k < 0 {
-		return len(p), nil
+		return len(p)
 	}
 	if s.state = xmlText; p[k] != '>' {
 		s.state, s.quote = xmlQuoted, p[k]
 	}
-	return k + 1, nil
+	return k + 1
 }
 
 // until skips to the end mark, which may be split over blocks.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/portcullis-av/portcullis/scan"
@@ -37,8 +36,8 @@ type zipFault struct {
 
 func (f *zipFault) Error() string { return "zip: " + f.detail }
 
-func ambiguous(format string, args ...any) error {
-	return &zipFault{scan.OutcomePolicy, scan.CauseAmbiguousArchive, fmt.Sprintf(format, args...)}
+func ambiguous(detail string) error {
+	return &zipFault{scan.OutcomePolicy, scan.CauseAmbiguousArchive, detail}
 }
 
 // zipEntry is one entry of the directory. Offsets are from the first byte of
@@ -247,7 +246,7 @@ func (a *zipArchive) readDirectory(r io.Reader) error {
 }
 
 func dirError(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return ambiguous("the directory is cut")
 	}
 	return err
