@@ -89,7 +89,7 @@ func (x *Exchange) scanAll(ctx context.Context, objects []scan.Object, unwrapped
 	group.SetLimit(parallelObjects)
 	for _, o := range objects {
 		group.Go(func() error {
-			v := x.scanSafely(ctx, o)
+			v := x.scanOne(ctx, o)
 			mu.Lock()
 			defer mu.Unlock()
 			worst = scan.Worst(worst, v)
@@ -103,21 +103,8 @@ func (x *Exchange) scanAll(ctx context.Context, objects []scan.Object, unwrapped
 	return scan.Worst(worst, unwrapped)
 }
 
-// scanSafely is scanOne for goroutines of its own, where a panic of an engine
-// would end the process.
-func (x *Exchange) scanSafely(ctx context.Context, o scan.Object) (v scan.Verdict) {
-	defer func() {
-		if r := recover(); r != nil {
-			v = scan.Verdict{
-				Outcome: scan.OutcomeError, Cause: scan.CauseInternal, Object: o.Path,
-				Detail: fmt.Sprintf("panic while scanning: %v\n%s", r, debug.Stack()),
-			}
-		}
-	}()
-	return x.scanOne(ctx, o)
-}
-
-// scanOne asks the policy's engines about one object.
+// scanOne asks the policy's engines about one object. INFECTED ends the rest
+// early.
 func (x *Exchange) scanOne(ctx context.Context, o scan.Object) scan.Verdict {
 	names := x.policy.Engines
 	switch {
@@ -127,9 +114,16 @@ func (x *Exchange) scanOne(ctx context.Context, o scan.Object) scan.Verdict {
 		return x.askInTurn(ctx, names, o)
 	}
 	verdicts := make([]scan.Verdict, len(names))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var group sync.WaitGroup
 	for i, name := range names {
-		group.Go(func() { verdicts[i] = x.askSafely(ctx, name, o) })
+		group.Go(func() {
+			verdicts[i] = x.ask(ctx, name, o)
+			if verdicts[i].Outcome == scan.OutcomeInfected {
+				cancel()
+			}
+		})
 	}
 	group.Wait()
 	worst := verdicts[0]
@@ -157,7 +151,10 @@ func (x *Exchange) askInTurn(ctx context.Context, names []string, o scan.Object)
 	return first
 }
 
-func (x *Exchange) askSafely(ctx context.Context, name string, o scan.Object) (v scan.Verdict) {
+// ask gets one engine's verdict about one object. An engine that says nothing
+// in particular has said ERROR, and so has one that panics: in a goroutine of
+// its own that would end the process.
+func (x *Exchange) ask(ctx context.Context, name string, o scan.Object) (v scan.Verdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			v = scan.Verdict{
@@ -166,12 +163,6 @@ func (x *Exchange) askSafely(ctx context.Context, name string, o scan.Object) (v
 			}
 		}
 	}()
-	return x.ask(ctx, name, o)
-}
-
-// ask gets one engine's verdict about one object. An engine that says nothing
-// in particular has said ERROR.
-func (x *Exchange) ask(ctx context.Context, name string, o scan.Object) scan.Verdict {
 	engine, ok := x.setup.Engines[name]
 	if !ok {
 		return scan.Verdict{Outcome: scan.OutcomeError, Cause: scan.CauseInternal, Detail: "there is no engine " + name}
