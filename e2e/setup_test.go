@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"net/http"
 	"os"
 	"strings"
@@ -20,7 +19,20 @@ import (
 	"github.com/portcullis-av/portcullis/envoy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// buildDir is where the program under test is built; it lives as long as the run.
+var buildDir string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "portcullis-e2e-")
+	if err != nil {
+		panic(err)
+	}
+	buildDir = dir
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		_ = os.RemoveAll(dir) // the system's own folder for such things
+		os.Exit(status)
+	}))
+}
 
 // Every exchange that has nothing to wait for ends long before this, also with
 // the race detector on a busy machine; longer is a hang.
@@ -47,13 +59,7 @@ func needEnvoy(t *testing.T) string {
 
 // build is done once for all tests: it is the slowest step of the room.
 var build = sync.OnceValues(func() (string, error) {
-	// Not a test's folder: it outlives the test that came first. The file is
-	// replaced, not piled up, by the next run.
-	dir := fmt.Sprintf("%s/portcullis-e2e-%d", os.TempDir(), os.Getuid())
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	return rig.BuildPortcullis(context.Background(), dir, raceDetector)
+	return rig.BuildPortcullis(context.Background(), buildDir, raceDetector)
 })
 
 func needPortcullis(t *testing.T) string {

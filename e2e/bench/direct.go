@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,7 +29,7 @@ func (d direct) exchange(ctx context.Context, body io.Reader) error {
 	buf := make([]byte, 64<<10)
 	for n := 1; n > 0; {
 		// The end of the body is the chunk of length 0 that ends the stream.
-		if n, err = io.ReadFull(body, buf); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		if n, err = io.ReadFull(body, buf); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return err
 		}
 		if err := binary.Write(w, binary.BigEndian, uint32(n)); err != nil { //nolint:gosec // at most len(buf)
