@@ -79,7 +79,7 @@ func Run(ctx context.Context, p Process) (code int) {
 	}
 	parsed, err := parser.Parse(p.Args)
 	if err != nil {
-		fmt.Fprintf(p.Stderr, "portcullis: %v\nRun \"portcullis --help\" to see what can be said.\n", err)
+		fmt.Fprintf(p.Stderr, "portcullis: %s\nRun \"portcullis --help\" to see what can be said.\n", printable(err.Error()))
 		return exitError
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
@@ -100,7 +100,7 @@ func report(stderr io.Writer, err error) int {
 		fmt.Fprint(stderr, bad.Explain())
 		return exitNotClean
 	}
-	fmt.Fprintf(stderr, "portcullis: %v\n", err)
+	fmt.Fprintf(stderr, "portcullis: %s\n", printableLines(err.Error()))
 	return exitError
 }
 

@@ -31,12 +31,18 @@ func tourSteps() []step {
 	return []step{
 		{title: "a clean upload", method: "POST", path: "/upload", body: []byte("hello, origin"), want: http.StatusOK},
 		{title: "EICAR, the harmless test virus, uploaded", method: "POST", path: "/upload", body: eicar(), want: http.StatusForbidden},
-		{title: "EICAR in a zip", method: "PUT", path: "/upload", headers: map[string]string{"Content-Type": "application/zip"},
-			body: zipOf("invoice.txt", eicar()), want: http.StatusForbidden},
-		{title: "EICAR in a zip in a gzip-coded form", method: "POST", path: "/upload",
-			headers: map[string]string{"Content-Type": formType, "Content-Encoding": "gzip"}, body: form, want: http.StatusForbidden},
-		{title: "EICAR as base64 in JSON", method: "POST", path: "/upload", headers: map[string]string{"Content-Type": "application/json"},
-			body: jsonBody, want: http.StatusForbidden},
+		{
+			title: "EICAR in a zip", method: "PUT", path: "/upload", headers: map[string]string{"Content-Type": "application/zip"},
+			body: zipOf("invoice.txt", eicar()), want: http.StatusForbidden,
+		},
+		{
+			title: "EICAR in a zip in a gzip-coded form", method: "POST", path: "/upload",
+			headers: map[string]string{"Content-Type": formType, "Content-Encoding": "gzip"}, body: form, want: http.StatusForbidden,
+		},
+		{
+			title: "EICAR as base64 in JSON", method: "POST", path: "/upload", headers: map[string]string{"Content-Type": "application/json"},
+			body: jsonBody, want: http.StatusForbidden,
+		},
 		{title: "a clean download", method: "GET", path: "/download/clean", want: http.StatusOK},
 		{title: "an infected download", method: "GET", path: "/download/eicar", want: http.StatusForbidden},
 	}

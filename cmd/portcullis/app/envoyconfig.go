@@ -1,6 +1,7 @@
 package app
 
 import (
+	"strings"
 	"time"
 
 	"github.com/portcullis-av/portcullis/envoy"
@@ -13,7 +14,7 @@ type envoyConfigCommand struct {
 
 // envoyFlags are what every target asks.
 type envoyFlags struct {
-	Profile       string        `enum:"duplex,buffered,adaptive" default:"duplex" help:"How Envoy delivers bodies: duplex (every size), buffered (small bodies, meshes without duplex), adaptive (much traffic out of scope)."`
+	Profile       string        `enum:"duplex,buffered,adaptive" default:"duplex" help:"How Envoy delivers bodies: duplex (every size), buffered (small bodies, meshes without duplex), adaptive (for a later release; this one refuses its bodies)."`
 	MaxBodyBytes  int64         `default:"0" placeholder:"BYTES" help:"Largest body of the buffered profile; 32 MiB if not given."`
 	ScanTimeout   time.Duration `default:"30s" help:"The longest scan_timeout of your policies."`
 	UploadTimeout time.Duration `default:"5m" help:"The longest upload_timeout of your policies."`
@@ -29,6 +30,7 @@ type envoyStaticCommand struct {
 	Processor     string `default:"127.0.0.1:9100" help:"Where Portcullis listens: host:port or unix:/path."`
 	Admin         string `placeholder:"ADDRESS" help:"Envoy's admin port; none if not given."`
 	AccessLog     string `placeholder:"FILE" help:"Access log with the verdicts; none if not given."`
+	MaxHeapBytes  int64  `placeholder:"BYTES" help:"Memory of Envoy; near it Envoy refuses requests. No bound if not given."`
 }
 
 // Help is shown by --help.
@@ -52,7 +54,7 @@ func (c envoyStaticCommand) options() envoy.Options {
 	return envoy.Options{
 		Profile: envoy.Profile(c.Profile), Listen: c.Listen, Upstream: c.Upstream, UpstreamHTTP2: c.UpstreamHTTP2,
 		Processor: c.Processor, Admin: c.Admin, AccessLog: c.AccessLog, MaxBodyBytes: c.MaxBodyBytes,
-		ScanTimeout: c.ScanTimeout, UploadTimeout: c.UploadTimeout, Policy: c.Policy,
+		ScanTimeout: c.ScanTimeout, UploadTimeout: c.UploadTimeout, Policy: c.Policy, MaxHeapBytes: c.MaxHeapBytes,
 	}
 }
 
@@ -67,6 +69,7 @@ type envoyIstioCommand struct {
 	Service          string            `default:"portcullis" help:"Portcullis' Service."`
 	ServiceNamespace string            `default:"portcullis" help:"Its namespace."`
 	Port             int               `default:"9100" help:"Its gRPC port."`
+	Skip             []string          `sep:"none" placeholder:"VHOST/ROUTE" help:"A route that is not scanned, by Istio's names for it; may be repeated. Each is a hole in the gate."`
 }
 
 // Help is shown by --help.
@@ -77,10 +80,15 @@ func (envoyIstioCommand) Help() string {
 
 // Run prints the configuration.
 func (c envoyIstioCommand) Run(p Process) error {
+	var skip []envoy.IstioRoute
+	for _, s := range c.Skip {
+		vhost, route, _ := strings.Cut(s, "/")
+		skip = append(skip, envoy.IstioRoute{VirtualHost: vhost, Route: route})
+	}
 	text, err := envoy.IstioYAML(envoy.IstioOptions{
 		Profile: envoy.Profile(c.Profile), Name: c.Name, Namespace: c.Namespace, Gateway: c.Gateway, Selector: c.Selector,
 		TargetGateway: c.TargetGateway, Service: c.Service, ServiceNamespace: c.ServiceNamespace, Port: c.Port,
-		MaxBodyBytes: c.MaxBodyBytes, ScanTimeout: c.ScanTimeout, UploadTimeout: c.UploadTimeout, Policy: c.Policy,
+		MaxBodyBytes: c.MaxBodyBytes, ScanTimeout: c.ScanTimeout, UploadTimeout: c.UploadTimeout, Policy: c.Policy, Skip: skip,
 	})
 	if err != nil {
 		return err

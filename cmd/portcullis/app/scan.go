@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/portcullis-av/portcullis/scan"
 	"github.com/portcullis-av/portcullis/scan/gate"
@@ -62,7 +65,7 @@ func (c scanCommand) Run(ctx context.Context, p Process) error {
 		line, err := c.scanFile(ctx, g, p, file)
 		code := exitError
 		if err != nil {
-			fmt.Fprintf(p.Stderr, "portcullis: %v\n", err)
+			fmt.Fprintf(p.Stderr, "portcullis: %s\n", printableLines(err.Error()))
 		} else {
 			code = exitCode(line.Outcome)
 			if err := c.print(p.Stdout, line); err != nil {
@@ -161,12 +164,27 @@ func (c scanCommand) print(w io.Writer, l scanLine) error {
 // printable makes foreign text safe for a terminal: what is not printable is
 // escaped as in a Go string.
 func printable(s string) string {
-	q := fmt.Sprintf("%+q", s)
-	if q = q[1 : len(q)-1]; q == s {
-		return s
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)):
+			fmt.Fprintf(&b, `\x%02x`, s[i]) // no UTF-8
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
 	}
-	q = fmt.Sprintf("%q", s)
-	return q[1 : len(q)-1]
+	return b.String()
+}
+
+// printableLines is printable for text of several lines, such as joined errors.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // silent is the observer of commands that print what they found themselves.
