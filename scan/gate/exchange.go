@@ -33,6 +33,7 @@ type leg struct {
 	decision Decision
 	held     time.Duration
 	judged   Judgement
+	found    findings
 }
 
 // ID names the exchange in answers, logs and audit.
@@ -90,11 +91,11 @@ func (x *Exchange) decide(l scan.Leg, v scan.Verdict) Decision {
 	return s.decision
 }
 
-// Append holds p, taking ownership of it. When the body cannot be held, ok is
+// Append holds a copy of p. When the body cannot be held, ok is
 // false and the decision stands: a door that may pass the leg releases what is
 // held, then p, then the rest as it comes.
 func (x *Exchange) Append(l scan.Leg, p []byte) (d Decision, ok bool) {
-	if err := x.legs[l].body.Append(p); err != nil {
+	if _, err := x.legs[l].body.Write(p); err != nil {
 		return x.decide(l, x.notHeld(err)), false
 	}
 	return Decision{}, true
@@ -109,8 +110,13 @@ func (x *Exchange) Expire(l scan.Leg) Decision {
 // soon after the policy's scan time-out or the end of ctx at the latest. The
 // door hands the judgement to Decide, in its own goroutine.
 func (x *Exchange) Judge(ctx context.Context, l scan.Leg, done func(Judgement)) {
-	body, labels := x.legs[l].body, x.legs[l].head.Labels
-	x.judging.Go(func() { done(x.judge(ctx, body, "", labels)) })
+	s := &x.legs[l]
+	body, labels, scanning := s.body, s.head.Labels, x.scanning(l)
+	x.judging.Go(func() { done(scanning.judge(ctx, body, "", labels)) })
+}
+
+func (x *Exchange) scanning(l scan.Leg) scanning {
+	return scanning{policy: x.policy, setup: x.setup, found: &x.legs[l].found}
 }
 
 // Decide takes a judgement as the leg's decision.
@@ -126,12 +132,10 @@ func (x *Exchange) JudgeLimit() time.Duration { return x.policy.ScanTimeout + ju
 // judgeSlack is what an engine gets to notice that its context ended.
 const judgeSlack = time.Second
 
-// GiveUp decides about a leg whose judgement did not come in time.
+// GiveUp decides about a leg whose judgement did not come in time. What was
+// found until then counts, if it is worse than the engine's failure.
 func (x *Exchange) GiveUp(l scan.Leg) Decision {
-	return x.decide(l, scan.Verdict{
-		Outcome: scan.OutcomeError, Cause: scan.CauseEngineTimeout,
-		Detail: "an engine did not answer within scan_timeout nor heed its end",
-	})
+	return x.decide(l, x.legs[l].found.givenUp())
 }
 
 // Body is what is held of a leg whose plan was to hold it.

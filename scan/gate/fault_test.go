@@ -72,7 +72,9 @@ func TestPolicyWithoutEngines(t *testing.T) {
 // A panic while unwrapping ends this exchange with an ERROR and nothing else.
 func TestUnwrapperPanics(t *testing.T) {
 	r := newRig()
-	r.unwrap = func(context.Context, scan.Object, func(scan.Object)) (scan.Verdict, io.Closer) { panic("a decoder broke") }
+	r.unwrap = func(context.Context, scan.Object, func(scan.Object)) (scan.Verdict, io.Closer) {
+		panic("a decoder broke")
+	}
 	d := r.judge(t)
 	if d.Action != scan.Block || d.Verdict.Outcome != scan.OutcomeError || d.Verdict.Cause != scan.CauseInternal {
 		t.Errorf("decided %+v", d)
@@ -171,4 +173,106 @@ func TestEngineThatIgnoresItsContext(t *testing.T) {
 			t.Errorf("closed when the engine returned (-want +got)\n%s", diff)
 		}
 	})
+}
+
+// What is known when an engine is given up still counts: fail-open must not pass
+// what another engine, or the unwrapping, has already condemned.
+func TestGivingUpForgetsNothing(t *testing.T) {
+	stubborn := func(stop chan struct{}) engine {
+		return func(context.Context, scan.Object) (scan.Verdict, error) {
+			<-stop
+			return scan.CleanVerdict(), nil
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(r *rig, stop chan struct{})
+		want   scan.Outcome
+		action scan.Action
+	}{
+		"another engine found malware": {func(r *rig, _ chan struct{}) {
+			r.policy.Engines = append(r.policy.Engines, "good")
+			r.engines["good"] = infected
+		}, scan.OutcomeInfected, scan.Block},
+		"the unwrapping found a bomb": {func(r *rig, _ chan struct{}) {
+			r.unwrap = func(context.Context, scan.Object, func(scan.Object)) (scan.Verdict, io.Closer) {
+				return verdict(scan.OutcomePolicy, scan.CauseBomb), io.NopCloser(nil)
+			}
+		}, scan.OutcomePolicy, scan.Block},
+		"the unwrapping does not end": {func(r *rig, stop chan struct{}) {
+			r.unwrap = func(context.Context, scan.Object, func(scan.Object)) (scan.Verdict, io.Closer) {
+				<-stop
+				return scan.CleanVerdict(), io.NopCloser(nil)
+			}
+		}, scan.OutcomeUnscannable, scan.Block},
+		"nobody found anything": {func(r *rig, _ chan struct{}) {
+			r.policy.Engines = append(r.policy.Engines, "good")
+			r.engines["good"] = clean
+		}, scan.OutcomeError, scan.Pass},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stop := make(chan struct{})
+				r := newRig()
+				failOpen(&r.policy)
+				r.engines["av"] = stubborn(stop)
+				c.change(r, stop)
+				x := r.begin()
+				hold(t, x)
+				x.Judge(t.Context(), scan.Request, func(gate.Judgement) {})
+				time.Sleep(x.JudgeLimit())
+				if d := x.GiveUp(scan.Request); d.Verdict.Outcome != c.want || d.Action != c.action {
+					t.Errorf("decided %+v", d)
+				}
+				x.Finish("complete")
+				close(stop)
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// An engine that ran out of time because this content took the most of it, or
+// that answered about other parts of it, is not down: a client must not reach
+// fail-open by content that is slow to scan.
+func TestSlowContentIsNotAFailedEngine(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*rig)
+		want   scan.Verdict
+	}{
+		"slow to unwrap": {func(r *rig) {
+			r.unwrap = func(context.Context, scan.Object, func(scan.Object)) (scan.Verdict, io.Closer) {
+				time.Sleep(r.policy.ScanTimeout - time.Second)
+				return scan.CleanVerdict(), io.NopCloser(nil)
+			}
+		}, verdict(scan.OutcomeUnscannable, scan.CauseScanTimeout)},
+		"one slow part": {func(r *rig) {
+			r.unwrap = finds("part[1]")
+			r.engines["av"] = engine(func(ctx context.Context, o scan.Object) (scan.Verdict, error) {
+				if o.Path == "part[1]" {
+					return waits(ctx, o)
+				}
+				return scan.CleanVerdict(), nil
+			})
+		}, verdict(scan.OutcomeUnscannable, scan.CauseScanTimeout)},
+		"answers nobody": {
+			func(r *rig) { r.unwrap = finds("part[1]") },
+			verdict(scan.OutcomeError, scan.CauseEngineTimeout),
+		},
+		"another engine answers": {func(r *rig) {
+			r.policy.Engines = []string{"good", "av"}
+			r.engines["good"] = clean
+		}, verdict(scan.OutcomeError, scan.CauseEngineTimeout)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig()
+				failOpen(&r.policy)
+				r.engines["av"] = waits
+				c.change(r)
+				if v := r.judge(t).Verdict; v.Outcome != c.want.Outcome || v.Cause != c.want.Cause {
+					t.Errorf("decided %+v", v)
+				}
+			})
+		})
+	}
 }

@@ -25,8 +25,15 @@ type Judgement struct {
 	Took    time.Duration // unwrapping and scanning
 }
 
+// scanning is the judging of one body: what it works with and what it found.
+type scanning struct {
+	policy *scan.Policy
+	setup  *Setup
+	found  *findings
+}
+
 // judge unwraps and scans a complete body. It never panics.
-func (x *Exchange) judge(ctx context.Context, body scan.Body, name string, labels scan.Labels) (j Judgement) {
+func (s scanning) judge(ctx context.Context, body scan.Body, name string, labels scan.Labels) (j Judgement) {
 	start := time.Now()
 	defer func() {
 		if r := recover(); r != nil {
@@ -43,7 +50,7 @@ func (x *Exchange) judge(ctx context.Context, body scan.Body, name string, label
 	if body.Size() == 0 {
 		return Judgement{Verdict: scan.Verdict{Outcome: scan.OutcomeClean, Cause: scan.CauseEmpty}}
 	}
-	ctx, cancel := context.WithTimeout(ctx, x.policy.ScanTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.policy.ScanTimeout)
 	defer cancel()
 
 	root := scan.Object{Path: "body", Name: name, Size: body.Size(), SHA256: body.SHA256(), Content: body}
@@ -51,16 +58,32 @@ func (x *Exchange) judge(ctx context.Context, body scan.Body, name string, label
 		root.ContentType = labels.ContentType[0]
 	}
 	objects := []scan.Object{root}
-	v, inner := x.setup.Unwrap.Unwrap(ctx, root, labels, x.policy.Content, func(o scan.Object) {
+	s.found.unwraps()
+	v, inner := s.setup.Unwrap.Unwrap(ctx, root, labels, s.policy.Content, func(o scan.Object) {
 		objects = append(objects, o)
 	})
 	defer closeInner(inner)
 	if v.Outcome == scan.OutcomeError && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		// The content made the unwrapping slow, no engine did: a client must not
-		// be able to turn that into a fail-open pass.
-		v = unscannable(scan.CauseScanTimeout, "unwrapping took longer than scan_timeout")
+		v = slowToUnwrap()
 	}
-	return Judgement{Verdict: x.scanAll(ctx, objects, v), Objects: len(objects)}
+	s.found.unwrapped(v)
+	unwrapping := time.Since(start)
+	return Judgement{Verdict: s.blame(s.scanAll(ctx, objects, v), unwrapping), Objects: len(objects)}
+}
+
+// blame tells slow content from an engine that is down. An engine that timed out
+// although it answered about other parts of this body, or that was left less
+// than half of scan_timeout, has proven nothing against itself, and fail-open is
+// for engines that are down.
+func (s scanning) blame(v scan.Verdict, unwrapping time.Duration) scan.Verdict {
+	if v.Outcome != scan.OutcomeError || v.Cause != scan.CauseEngineTimeout {
+		return v
+	}
+	if unwrapping <= s.policy.ScanTimeout/2 && !s.found.answers(v.Engine) {
+		return v
+	}
+	v.Outcome, v.Cause = scan.OutcomeUnscannable, scan.CauseScanTimeout
+	return v
 }
 
 func closeInner(c io.Closer) {
@@ -69,15 +92,15 @@ func closeInner(c io.Closer) {
 
 // scanAll asks the engines about every object; the worst outcome wins, the
 // unwrapping's own included. INFECTED ends the rest early: nothing is worse.
-func (x *Exchange) scanAll(ctx context.Context, objects []scan.Object, unwrapped scan.Verdict) scan.Verdict {
-	if len(x.policy.Engines) == 0 {
+func (s scanning) scanAll(ctx context.Context, objects []scan.Object, unwrapped scan.Verdict) scan.Verdict {
+	if len(s.policy.Engines) == 0 {
 		return scan.Verdict{
 			Outcome: scan.OutcomeError, Cause: scan.CauseInternal,
-			Detail: "policy " + x.policy.Name + " has no engine",
+			Detail: "policy " + s.policy.Name + " has no engine",
 		}
 	}
 	if len(objects) == 1 {
-		return scan.Worst(x.scanOne(ctx, objects[0]), unwrapped)
+		return scan.Worst(s.scanOne(ctx, objects[0]), unwrapped)
 	}
 	var (
 		mu    sync.Mutex
@@ -89,7 +112,7 @@ func (x *Exchange) scanAll(ctx context.Context, objects []scan.Object, unwrapped
 	group.SetLimit(parallelObjects)
 	for _, o := range objects {
 		group.Go(func() error {
-			v := x.scanOne(ctx, o)
+			v := s.scanOne(ctx, o)
 			mu.Lock()
 			defer mu.Unlock()
 			worst = scan.Worst(worst, v)
@@ -105,13 +128,13 @@ func (x *Exchange) scanAll(ctx context.Context, objects []scan.Object, unwrapped
 
 // scanOne asks the policy's engines about one object. INFECTED ends the rest
 // early.
-func (x *Exchange) scanOne(ctx context.Context, o scan.Object) scan.Verdict {
-	names := x.policy.Engines
+func (s scanning) scanOne(ctx context.Context, o scan.Object) scan.Verdict {
+	names := s.policy.Engines
 	switch {
 	case len(names) == 1:
-		return x.ask(ctx, names[0], o)
-	case x.policy.Mode == scan.ModeFirst:
-		return x.askInTurn(ctx, names, o)
+		return s.ask(ctx, names[0], o)
+	case s.policy.Mode == scan.ModeFirst:
+		return s.askInTurn(ctx, names, o)
 	}
 	verdicts := make([]scan.Verdict, len(names))
 	ctx, cancel := context.WithCancel(ctx)
@@ -119,7 +142,7 @@ func (x *Exchange) scanOne(ctx context.Context, o scan.Object) scan.Verdict {
 	var group sync.WaitGroup
 	for i, name := range names {
 		group.Go(func() {
-			verdicts[i] = x.ask(ctx, name, o)
+			verdicts[i] = s.ask(ctx, name, o)
 			if verdicts[i].Outcome == scan.OutcomeInfected {
 				cancel()
 			}
@@ -134,10 +157,10 @@ func (x *Exchange) scanOne(ctx context.Context, o scan.Object) scan.Verdict {
 }
 
 // askInTurn takes the first answer that is no ERROR.
-func (x *Exchange) askInTurn(ctx context.Context, names []string, o scan.Object) scan.Verdict {
+func (s scanning) askInTurn(ctx context.Context, names []string, o scan.Object) scan.Verdict {
 	var first scan.Verdict
 	for i, name := range names {
-		v := x.ask(ctx, name, o)
+		v := s.ask(ctx, name, o)
 		if v.Outcome != scan.OutcomeError {
 			return v
 		}
@@ -154,7 +177,7 @@ func (x *Exchange) askInTurn(ctx context.Context, names []string, o scan.Object)
 // ask gets one engine's verdict about one object. An engine that says nothing
 // in particular has said ERROR, and so has one that panics: in a goroutine of
 // its own that would end the process.
-func (x *Exchange) ask(ctx context.Context, name string, o scan.Object) (v scan.Verdict) {
+func (s scanning) ask(ctx context.Context, name string, o scan.Object) (v scan.Verdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			v = scan.Verdict{
@@ -162,8 +185,9 @@ func (x *Exchange) ask(ctx context.Context, name string, o scan.Object) (v scan.
 				Detail: fmt.Sprintf("panic while scanning: %v\n%s", r, debug.Stack()),
 			}
 		}
+		s.found.said(v)
 	}()
-	engine, ok := x.setup.Engines[name]
+	engine, ok := s.setup.Engines[name]
 	if !ok {
 		return scan.Verdict{Outcome: scan.OutcomeError, Cause: scan.CauseInternal, Detail: "there is no engine " + name}
 	}

@@ -51,7 +51,7 @@ func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (Sin
 		return r, err
 	}
 	if v.Outcome == scan.OutcomeClean {
-		l.judged = x.judge(ctx, l.body, s.Name, s.Labels)
+		l.judged = x.scanning(scan.Request).judge(ctx, l.body, s.Name, s.Labels)
 		v, r.Whole = l.judged.Verdict, true
 	}
 	r.Decision = x.decide(scan.Request, v)
@@ -62,13 +62,11 @@ func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (Sin
 // fill copies content into body. CLEAN means no more than that all of it is held.
 func (x *Exchange) fill(body scan.Body, content io.Reader) (scan.Verdict, error) {
 	const block = 64 << 10
+	buf := make([]byte, block)
 	for {
-		buf := make([]byte, block)
 		n, err := content.Read(buf)
-		if n > 0 {
-			if held := body.Append(buf[:n]); held != nil {
-				return x.notHeld(held), nil
-			}
+		if _, held := body.Write(buf[:n]); held != nil {
+			return x.notHeld(held), nil
 		}
 		switch {
 		case errors.Is(err, io.EOF):
