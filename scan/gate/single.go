@@ -51,12 +51,28 @@ func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (Sin
 		return r, err
 	}
 	if v.Outcome == scan.OutcomeClean {
-		l.judged = x.scanning(scan.Request).judge(ctx, l.body, s.Name, s.Labels)
+		l.judged = x.judgeSingle(ctx, l.body, s)
 		v, r.Whole = l.judged.Verdict, true
 	}
 	r.Decision = x.decide(scan.Request, v)
 	r.Objects, r.Size, r.SHA256 = l.judged.Objects, l.body.Size(), l.body.SHA256()
 	return r, nil
+}
+
+// judgeSingle judges the held object; an engine that does not heed its context is
+// given up, and Finish frees what it may still read.
+func (x *Exchange) judgeSingle(ctx context.Context, body scan.Body, s Single) Judgement {
+	done := make(chan Judgement, 1)
+	scanning := x.scanning(scan.Request)
+	x.judging.Go(func() { done <- scanning.judge(ctx, body, s.Name, s.Labels) })
+	limit := time.NewTimer(x.JudgeLimit())
+	defer limit.Stop()
+	select {
+	case j := <-done:
+		return j
+	case <-limit.C:
+		return Judgement{Verdict: scanning.found.givenUp(), Took: x.JudgeLimit()}
+	}
 }
 
 // fill copies content into body. CLEAN means no more than that all of it is held.
