@@ -28,20 +28,7 @@ func headersAnswer(l scan.Leg, mutation *extprocv3.HeaderMutation) *extprocv3.Pr
 // bodyAnswer answers one body message outside FULL_DUPLEX: Envoy's own copy of
 // the bytes goes on. A mutation works in BUFFERED only, where the headers wait.
 func bodyAnswer(l scan.Leg, mutation *extprocv3.HeaderMutation) *extprocv3.ProcessingResponse {
-	return body(l, &extprocv3.CommonResponse{HeaderMutation: mutation})
-}
-
-// chunkAnswer sends bytes on in FULL_DUPLEX, where Envoy keeps no copy.
-func chunkAnswer(l scan.Leg, data []byte, end bool) *extprocv3.ProcessingResponse {
-	return body(l, &extprocv3.CommonResponse{BodyMutation: &extprocv3.BodyMutation{
-		Mutation: &extprocv3.BodyMutation_StreamedResponse{
-			StreamedResponse: &extprocv3.StreamedBodyResponse{Body: data, EndOfStream: end},
-		},
-	}})
-}
-
-func body(l scan.Leg, c *extprocv3.CommonResponse) *extprocv3.ProcessingResponse {
-	b := &extprocv3.BodyResponse{Response: c}
+	b := &extprocv3.BodyResponse{Response: &extprocv3.CommonResponse{HeaderMutation: mutation}}
 	if l == scan.Response {
 		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: b}}
 	}

@@ -127,7 +127,7 @@ func (m *machine) pass(l scan.Leg, end bool) {
 }
 
 // bodyCame takes a body message.
-func (m *machine) bodyCame(l scan.Leg, data []byte, end bool) {
+func (m *machine) bodyCame(l scan.Leg, data payload, end bool) {
 	if m.over {
 		return
 	}
@@ -156,7 +156,7 @@ func (m *machine) bodyCame(l scan.Leg, data []byte, end bool) {
 }
 
 // answeredBody takes a body message in a mode where each wants its answer.
-func (m *machine) answeredBody(l scan.Leg, data []byte) {
+func (m *machine) answeredBody(l scan.Leg, data payload) {
 	s := &m.legs[l]
 	repeated := s.body && s.mode == modeBuffered
 	s.body = true
@@ -212,7 +212,7 @@ func (m *machine) complete(l scan.Leg) {
 // unheld says that the gate could not hold data, the bytes of the last hold
 // action, and has decided about the leg: passed, they follow what is held. The
 // caller drops the actions that came with that hold.
-func (m *machine) unheld(l scan.Leg, data []byte, end, pass bool) {
+func (m *machine) unheld(l scan.Leg, data payload, end, pass bool) {
 	s := &m.legs[l]
 	if m.over {
 		return

@@ -65,9 +65,9 @@ func (a action) describe() string {
 // A FULL_DUPLEX body is answered with nothing until the verdict, then at once.
 func TestDuplexHoldsEverythingUntilTheVerdict(t *testing.T) {
 	for name, end := range map[string]func(d *drive){
-		"flag on the last chunk": func(d *drive) { d.m.bodyCame(scan.Request, []byte("b"), true) },
+		"flag on the last chunk": func(d *drive) { d.m.bodyCame(scan.Request, payload{[]byte("b")}, true) },
 		"empty final chunk": func(d *drive) {
-			d.m.bodyCame(scan.Request, []byte("b"), false)
+			d.m.bodyCame(scan.Request, payload{[]byte("b")}, false)
 			d.want("request hold")
 			d.m.bodyCame(scan.Request, nil, true)
 		},
@@ -76,7 +76,7 @@ func TestDuplexHoldsEverythingUntilTheVerdict(t *testing.T) {
 			d := newDrive(t, modeDuplex, modeDuplex)
 			d.headers(scan.Request, false, toHold)
 			d.want()
-			d.m.bodyCame(scan.Request, []byte("a"), false)
+			d.m.bodyCame(scan.Request, payload{[]byte("a")}, false)
 			d.want("request hold")
 			end(d)
 			d.want("request hold", "request judge")
@@ -90,7 +90,7 @@ func TestDuplexHoldsEverythingUntilTheVerdict(t *testing.T) {
 func TestTrailersEndABody(t *testing.T) {
 	d := newDrive(t, modeDuplex, modeDuplex)
 	d.headers(scan.Request, false, toHold)
-	d.m.bodyCame(scan.Request, []byte("a"), false)
+	d.m.bodyCame(scan.Request, payload{[]byte("a")}, false)
 	d.m.trailersCame(scan.Request)
 	d.want("request hold", "request judge")
 	d.m.decided(scan.Request, true)
@@ -105,8 +105,8 @@ func TestTrailersEndABody(t *testing.T) {
 func TestAfterTheEndNothingChanges(t *testing.T) {
 	d := newDrive(t, modeDuplex, modeDuplex)
 	d.headers(scan.Request, false, toHold)
-	d.m.bodyCame(scan.Request, []byte("a"), true)
-	d.m.bodyCame(scan.Request, []byte("late"), true)
+	d.m.bodyCame(scan.Request, payload{[]byte("a")}, true)
+	d.m.bodyCame(scan.Request, payload{[]byte("late")}, true)
 	d.m.bodyCame(scan.Request, nil, true)
 	d.want("request hold", "request judge")
 	d.m.decided(scan.Request, true)
@@ -115,7 +115,7 @@ func TestAfterTheEndNothingChanges(t *testing.T) {
 	d.m.trailersCame(scan.Request)
 	d.want("request send-headers marked", "request release then end")
 	d.m.released(scan.Request)
-	d.m.bodyCame(scan.Request, []byte("later"), true)
+	d.m.bodyCame(scan.Request, payload{[]byte("later")}, true)
 	d.m.trailersCame(scan.Request)
 	d.want()
 }
@@ -128,7 +128,7 @@ func TestBuffered(t *testing.T) {
 			d := newDrive(t, modeBuffered, modeBuffered)
 			d.headers(scan.Request, false, toHold)
 			d.want("request send-headers")
-			d.m.bodyCame(scan.Request, []byte("a"), flag)
+			d.m.bodyCame(scan.Request, payload{[]byte("a")}, flag)
 			d.want("request hold", "request judge")
 			d.m.decided(scan.Request, true)
 			d.want("request send-body marked")
@@ -147,8 +147,8 @@ func TestBuffered(t *testing.T) {
 	t.Run("a second body fails", func(t *testing.T) {
 		d := newDrive(t, modeBuffered, modeBuffered)
 		d.headers(scan.Request, false, toHold)
-		d.m.bodyCame(scan.Request, []byte("a"), true)
-		d.m.bodyCame(scan.Request, []byte("a"), true)
+		d.m.bodyCame(scan.Request, payload{[]byte("a")}, true)
+		d.m.bodyCame(scan.Request, payload{[]byte("a")}, true)
 		d.want("request send-headers", "request hold", "request judge",
 			"request fail: a second request body came in mode BUFFERED")
 	})
@@ -158,11 +158,11 @@ func TestBuffered(t *testing.T) {
 func TestOutOfScope(t *testing.T) {
 	d := newDrive(t, modeDuplex, modeBuffered)
 	d.headers(scan.Request, false, toPass)
-	d.m.bodyCame(scan.Request, []byte("a"), false)
-	d.m.bodyCame(scan.Request, []byte("b"), true)
+	d.m.bodyCame(scan.Request, payload{[]byte("a")}, false)
+	d.m.bodyCame(scan.Request, payload{[]byte("b")}, true)
 	d.want("request send-headers marked", "request send-chunk", "request send-chunk end")
 	d.headers(scan.Response, false, toPass)
-	d.m.bodyCame(scan.Response, []byte("a"), true)
+	d.m.bodyCame(scan.Response, payload{[]byte("a")}, true)
 	d.m.trailersCame(scan.Response)
 	d.want("response send-headers marked", "response send-body", "response send-trailers")
 }
@@ -171,11 +171,11 @@ func TestOutOfScope(t *testing.T) {
 func TestRefusalEndsTheExchange(t *testing.T) {
 	d := newDrive(t, modeDuplex, modeDuplex)
 	d.headers(scan.Request, false, toHold)
-	d.m.bodyCame(scan.Request, []byte("a"), true)
+	d.m.bodyCame(scan.Request, payload{[]byte("a")}, true)
 	d.m.decided(scan.Request, false)
 	d.want("request hold", "request judge", "request refuse")
 	d.headers(scan.Response, false, toPass)
-	d.m.bodyCame(scan.Response, []byte("a"), true)
+	d.m.bodyCame(scan.Response, payload{[]byte("a")}, true)
 	d.m.trailersCame(scan.Request)
 	d.m.decided(scan.Request, true)
 	d.want()
@@ -185,18 +185,18 @@ func TestRefusalEndsTheExchange(t *testing.T) {
 func TestPassedBeforeItsEnd(t *testing.T) {
 	d := newDrive(t, modeDuplex, modeDuplex)
 	d.headers(scan.Request, false, toHold)
-	d.m.bodyCame(scan.Request, []byte("a"), false)
+	d.m.bodyCame(scan.Request, payload{[]byte("a")}, false)
 	d.want("request hold")
-	d.m.unheld(scan.Request, []byte("a"), false, true)
+	d.m.unheld(scan.Request, payload{[]byte("a")}, false, true)
 	d.want("request send-headers marked", "request release then more", "request send-chunk")
-	d.m.bodyCame(scan.Request, []byte("b"), true)
+	d.m.bodyCame(scan.Request, payload{[]byte("b")}, true)
 	d.want("request send-chunk end")
 
 	d = newDrive(t, modeDuplex, modeDuplex)
 	d.headers(scan.Request, false, toHold)
-	d.m.bodyCame(scan.Request, []byte("a"), true)
+	d.m.bodyCame(scan.Request, payload{[]byte("a")}, true)
 	d.want("request hold", "request judge")
-	d.m.unheld(scan.Request, []byte("a"), true, true)
+	d.m.unheld(scan.Request, payload{[]byte("a")}, true, true)
 	d.want("request send-headers marked", "request release then more", "request send-chunk end")
 }
 
@@ -205,7 +205,7 @@ func TestEnvoysOwnReply(t *testing.T) {
 	for _, m := range []mode{modeDuplex, modeBuffered} {
 		d := newDrive(t, m, modeDuplex)
 		d.headers(scan.Request, false, toHold)
-		d.m.bodyCame(scan.Request, []byte("a"), m == modeBuffered)
+		d.m.bodyCame(scan.Request, payload{[]byte("a")}, m == modeBuffered)
 		d.m.take()
 		if own := d.headers(scan.Response, false, toPass); !own {
 			t.Errorf("%s: the reply was taken for the origin's", m)
@@ -277,7 +277,7 @@ func FuzzMachine(f *testing.F) {
 					m.planned(l, flag, held, pass)
 				}
 			case 2, 3:
-				m.bodyCame(l, []byte{b}, flag)
+				m.bodyCame(l, payload{{b}}, flag)
 			case 4:
 				m.trailersCame(l)
 			case 5:
@@ -350,7 +350,7 @@ func (c *checker) actions(t *testing.T, due []action) (again bool) {
 		case hold:
 			if c.lose {
 				c.lose, c.waiting[a.leg] = false, false
-				c.m.unheld(a.leg, a.data, a.end, a.data[0]&128 != 0)
+				c.m.unheld(a.leg, a.data, a.end, a.data[0][0]&128 != 0)
 				return true
 			}
 		case judge:

@@ -129,5 +129,5 @@ func (d *door) serve(t *testing.T) grpc.ClientConnInterface {
 			t.Errorf("%d exchanges are still open", n)
 		}
 	})
-	return extproctest.Serve(t, srv, grpc.MaxRecvMsgSize(64<<20))
+	return extproctest.Serve(t, srv, grpc.MaxRecvMsgSize(64<<20), grpc.ForceServerCodecV2(extproc.Codec()))
 }

@@ -91,9 +91,9 @@ const (
 type action struct {
 	kind actionKind
 	leg  scan.Leg
-	data []byte // sendChunk, hold
-	end  bool   // sendChunk: the last one; hold: the body's last bytes
-	tail tail   // release
+	data payload // sendChunk, hold
+	end  bool    // sendChunk: the last one; hold: the body's last bytes
+	tail tail    // release
 	// marked says that this answer carries the leg's verdict to the other side.
 	marked bool
 	// why is the reason of a fail, for people.

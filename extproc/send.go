@@ -10,10 +10,11 @@ import (
 	"github.com/portcullis-av/portcullis/scan"
 )
 
-// send is the only place that sends. A Send that hangs is ended by the guard.
-func (s *stream) send(r *extprocv3.ProcessingResponse) error {
+// send is the only place that sends: a ProcessingResponse, or an outChunk in its
+// wire form. A Send that hangs is ended by the guard.
+func (s *stream) send(answer any) error {
 	s.sendGuard.Reset(s.srv.cfg.SendTimeout)
-	err := s.grpc.Send(r)
+	err := s.grpc.SendMsg(answer)
 	s.sendGuard.Stop()
 	if err != nil {
 		s.end = endAborted
@@ -47,20 +48,38 @@ func (s *stream) marked(a action, r *extprocv3.ProcessingResponse) *extprocv3.Pr
 }
 
 // sendChunks echoes bytes in chunks that Envoy takes.
-func (s *stream) sendChunks(l scan.Leg, data []byte, end bool) error {
-	for len(data) > maxChunk {
-		if err := s.send(chunkAnswer(l, data[:maxChunk], false)); err != nil {
+func (s *stream) sendChunks(l scan.Leg, data payload, end bool) error {
+	left := data.size()
+	for {
+		c := newChunk(l, min(left, maxChunk))
+		data = data.moveTo(c.bytes())
+		left -= c.length
+		c.end = end && left == 0
+		if err := s.send(c); err != nil || left == 0 {
 			return err
 		}
-		data = data[maxChunk:]
 	}
-	return s.send(chunkAnswer(l, data, end))
+}
+
+// moveTo fills dst from the front of p and returns what is left of p.
+func (p payload) moveTo(dst []byte) payload {
+	for len(dst) > 0 {
+		n := copy(dst, p[0])
+		dst = dst[n:]
+		if n == len(p[0]) {
+			p = p[1:]
+			continue
+		}
+		rest := append(payload{p[0][n:]}, p[1:]...)
+		return rest
+	}
+	return p
 }
 
 // startRelease begins to send a held body. One that is followed by the rest of
 // its leg is sent whole before anything else is taken, to keep the order.
 func (s *stream) startRelease(a action) error {
-	s.legs[a.leg].release = newOutflow(s.x.Body(a.leg), a.tail)
+	s.legs[a.leg].release = newOutflow(a.leg, s.x.Body(a.leg), a.tail)
 	for a.tail == tailMore && s.legs[a.leg].release != nil {
 		if err := s.releaseStep(a.leg); err != nil {
 			return err
@@ -81,8 +100,12 @@ func (s *stream) releaseStep(l scan.Leg) error {
 			slog.String("exchange", s.x.ID()), slog.String("leg", l.String()), slog.Any("error", err))
 		return status.Error(codes.DataLoss, "a held body could not be released")
 	}
-	if len(chunk) > 0 || last && r.tail == tailEnd {
-		if err := s.send(chunkAnswer(l, chunk, last && r.tail == tailEnd)); err != nil {
+	if chunk == nil && r.tail == tailEnd {
+		chunk = newChunk(l, 0) // an empty body still needs its end
+	}
+	if chunk != nil {
+		chunk.end = last && r.tail == tailEnd
+		if err := s.send(chunk); err != nil {
 			return err
 		}
 	}

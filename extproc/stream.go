@@ -49,7 +49,7 @@ type legWork struct {
 }
 
 type received struct {
-	req *extprocv3.ProcessingRequest
+	msg *inbound
 	err error
 }
 
@@ -96,9 +96,9 @@ func (s *stream) run() (err error) {
 // receive is the stream's only reader.
 func (s *stream) receive() {
 	for {
-		req, err := s.grpc.Recv()
+		msg, err := receive(s.grpc.RecvMsg)
 		select {
-		case s.in <- received{req, err}:
+		case s.in <- received{msg, err}:
 		case <-s.ctx.Done():
 			return
 		}
@@ -162,10 +162,11 @@ func (s *stream) receivedOne(r received) (over bool, err error) {
 	if r.err != nil {
 		return s.peerClosed(r.err)
 	}
+	defer r.msg.free()
 	if s.closing {
 		return false, nil // Envoy has its answer; the rest is noise
 	}
-	s.take(r.req)
+	s.take(r.msg)
 	return false, s.perform()
 }
 
@@ -185,23 +186,23 @@ func (s *stream) peerClosed(err error) (bool, error) {
 }
 
 // take turns a message into events of the machine.
-func (s *stream) take(req *extprocv3.ProcessingRequest) {
-	if s.x == nil {
-		s.machine.modes(modesOf(req))
-		if req.GetObservabilityMode() {
+func (s *stream) take(msg *inbound) {
+	if s.x == nil && msg.req != nil {
+		s.machine.modes(modesOf(msg.req))
+		if msg.req.GetObservabilityMode() {
 			s.machine.fails("observability_mode is on: Envoy ignores every answer, so nothing would be withheld; switch it off")
 			return
 		}
 	}
-	switch m := req.GetRequest().(type) {
+	if msg.isBody {
+		s.machine.bodyCame(msg.leg, msg.data, msg.end)
+		return
+	}
+	switch m := msg.req.GetRequest().(type) {
 	case *extprocv3.ProcessingRequest_RequestHeaders:
 		s.headers(scan.Request, m.RequestHeaders)
 	case *extprocv3.ProcessingRequest_ResponseHeaders:
 		s.headers(scan.Response, m.ResponseHeaders)
-	case *extprocv3.ProcessingRequest_RequestBody:
-		s.machine.bodyCame(scan.Request, m.RequestBody.GetBody(), m.RequestBody.GetEndOfStream())
-	case *extprocv3.ProcessingRequest_ResponseBody:
-		s.machine.bodyCame(scan.Response, m.ResponseBody.GetBody(), m.ResponseBody.GetEndOfStream())
 	case *extprocv3.ProcessingRequest_RequestTrailers:
 		s.legs[scan.Request].trailers = spoofed(m.RequestTrailers.GetTrailers())
 		s.machine.trailersCame(scan.Request)
@@ -302,14 +303,17 @@ func (s *stream) do(a action) (replaced bool, err error) {
 // hold gives bytes to the gate. If it cannot keep them it has decided, and the
 // actions that assumed they are held are replaced.
 func (s *stream) hold(a action) (replaced bool) {
-	d, ok := s.x.Append(a.leg, a.data)
-	if ok {
-		return false
+	for i, piece := range a.data {
+		d, ok := s.x.Append(a.leg, piece)
+		if ok {
+			continue
+		}
+		s.clearDeadline(a.leg)
+		s.legs[a.leg].decision = d
+		s.machine.unheld(a.leg, a.data[i:], a.end, d.Action == scan.Pass)
+		return true
 	}
-	s.clearDeadline(a.leg)
-	s.legs[a.leg].decision = d
-	s.machine.unheld(a.leg, a.data, a.end, d.Action == scan.Pass)
-	return true
+	return false
 }
 
 func (s *stream) judge(l scan.Leg) {

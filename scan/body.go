@@ -14,12 +14,9 @@ var ErrTooLarge = errors.New("body is larger than its limit")
 // is released, or a decoded layer of it. It has one writer; once sealed it may
 // be read by many at once.
 type Body interface {
-	// Append adds p to the end and takes ownership of it: the caller must not
-	// touch p again. The error is [ErrTooLarge], or an [*Error] of KindOverload
-	// (budget) or KindSpool (disk). After an error the body holds a prefix and
-	// takes no more.
-	Append(p []byte) error
-	// Write is Append of a copy of p.
+	// Write adds a copy of p to the end. The error is [ErrTooLarge], or an
+	// [*Error] of KindOverload (budget) or KindSpool (disk); then nothing of p
+	// was added, the body keeps what it had and takes no more.
 	io.Writer
 	// Seal ends the writing; the digest of all bytes is known from then on.
 	Seal() error
@@ -27,14 +24,9 @@ type Body interface {
 	Size() int64
 	// SHA256 is the digest of all bytes, valid once sealed.
 	SHA256() [32]byte
-	// ReadAt may be called concurrently, once sealed. An error that is not
-	// io.EOF is an [*Error] of KindSpool.
+	// ReadAt may be called concurrently, once nothing is added any more. An error
+	// that is not io.EOF is an [*Error] of KindSpool.
 	io.ReaderAt
-	// Slice returns up to limit bytes from off without a copy where that is
-	// possible, at least one unless off is the end (io.EOF). What it returns
-	// must not be changed and stays valid until the next Slice or Close. One
-	// caller at a time.
-	Slice(off int64, limit int) ([]byte, error)
 	// Close gives memory, disk and budget back; reading afterwards is a defect
 	// that returns an error. Closing twice is fine.
 	Close() error

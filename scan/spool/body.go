@@ -12,16 +12,6 @@ import (
 	"github.com/portcullis-av/portcullis/scan"
 )
 
-const (
-	// adopt is the size from which a slice is kept as it is; smaller ones are
-	// gathered, so that a body of 1-byte chunks costs no slice header each.
-	adopt = 4 << 10
-	// gatherMax bounds the buffer in which small slices are gathered.
-	gatherMax = 64 << 10
-	// readBlock is how much Slice reads from disk at once.
-	readBlock = 64 << 10
-)
-
 // body implements [scan.Body]. Until it is sealed it has one user; afterwards
 // readers share it.
 type body struct {
@@ -31,17 +21,15 @@ type body struct {
 	hash  hash.Hash
 	sum   [sha256.Size]byte
 
-	// In memory: chunks[i] ends at offset ends[i]; charged is what the memory
-	// budget was charged. The last chunk may have room left (gathering).
-	chunks  [][]byte
+	// In memory: slabs[i] ends at offset ends[i], and the last may have room
+	// left; charged is what the memory budget was charged.
+	slabs   [][]byte
 	ends    []int64
 	charged int64
-	gather  bool
 
 	// On disk: everything, once spilled.
 	file   *os.File
 	onDisk int64
-	block  []byte
 
 	failed error
 	closed sync.Once
@@ -55,20 +43,14 @@ func newBody(p *Pool, limit int64) *body {
 	return &body{pool: p, limit: limit, hash: sha256.New()}
 }
 
-func (b *body) Append(p []byte) error {
-	if err := b.admit(len(p)); err != nil {
-		return err
-	}
-	return b.add(p, true)
-}
-
 func (b *body) Write(p []byte) (int, error) {
 	if err := b.admit(len(p)); err != nil {
 		return 0, err
 	}
-	if err := b.add(p, false); err != nil {
-		return 0, err
+	if err := b.add(p); err != nil {
+		return 0, b.fail(err)
 	}
+	b.hash.Write(p)
 	return len(p), nil
 }
 
@@ -89,90 +71,95 @@ func (b *body) fail(err error) error {
 	return err
 }
 
-// add keeps p; owned says that p may be adopted without a copy.
-func (b *body) add(p []byte, owned bool) error {
-	if len(p) == 0 {
-		return nil
-	}
+// add keeps a copy of p, in memory as long as it may.
+func (b *body) add(p []byte) error {
 	if b.file == nil {
-		kept, err := b.addMemory(p, owned)
-		if err != nil {
-			return b.fail(err)
-		}
-		if kept {
-			b.hash.Write(p)
-			return nil
+		kept, err := b.addMemory(p)
+		if kept || err != nil {
+			return err
 		}
 		if err := b.spill(); err != nil {
-			return b.fail(err)
+			return err
 		}
 	}
 	if err := b.addDisk(p); err != nil {
-		return b.fail(err)
+		return err
 	}
-	b.hash.Write(p)
 	b.size += int64(len(p))
 	return nil
 }
 
-// addMemory keeps p in memory, or reports that it must go to disk.
-func (b *body) addMemory(p []byte, owned bool) (bool, error) {
-	if b.fitsTail(len(p)) {
-		last := len(b.chunks) - 1
-		b.chunks[last] = append(b.chunks[last], p...)
-		b.size += int64(len(p))
-		b.ends[last] = b.size
-		return true, nil
+// addMemory keeps p in memory, or reports that it must go to disk. It keeps all
+// of p or nothing.
+func (b *body) addMemory(p []byte) (bool, error) {
+	need := len(p) - b.room()
+	if need > 0 {
+		ok, err := b.grow(need)
+		if !ok {
+			return false, err
+		}
 	}
-	gather := len(p) < adopt
-	cost := int64(len(p))
-	if owned && !gather {
-		cost = int64(cap(p))
+	for len(p) > 0 {
+		i := b.tail()
+		n := copy(b.slabs[i][len(b.slabs[i]):cap(b.slabs[i])], p)
+		b.slabs[i] = b.slabs[i][:len(b.slabs[i])+n]
+		b.size += int64(n)
+		b.ends[i] = b.size
+		p = p[n:]
 	}
-	if gather {
-		cost = gatherSize(b.size)
+	return true, nil
+}
+
+// room is how much more fits into the slabs there are.
+func (b *body) room() int {
+	if len(b.slabs) == 0 {
+		return 0
 	}
-	disk := b.pool.cfg.DiskBytes > 0
-	if disk && b.charged+cost > b.pool.cfg.BodyMemoryBytes {
+	last := b.slabs[len(b.slabs)-1]
+	return cap(last) - len(last)
+}
+
+// tail is the index of the first slab with room.
+func (b *body) tail() int {
+	i := len(b.slabs) - 1
+	for i > 0 && len(b.slabs[i]) == 0 && len(b.slabs[i-1]) < cap(b.slabs[i-1]) {
+		i--
+	}
+	return i
+}
+
+// grow adds slabs for need more bytes, or none.
+func (b *body) grow(need int) (bool, error) {
+	sizes, cost := slabSizes(need, b.size)
+	if !b.mayUse(cost) {
 		return false, nil
 	}
 	if !b.pool.memory.take(cost) {
-		if disk {
+		if b.pool.cfg.DiskBytes > 0 {
 			return false, nil
 		}
 		return false, &scan.Error{Kind: scan.KindOverload, Op: "hold a body in memory", Err: errMemory}
 	}
 	b.charged += cost
-	switch {
-	case gather:
-		p = append(make([]byte, 0, cost), p...)
-	case !owned:
-		p = append(make([]byte, 0, len(p)), p...)
+	for _, size := range sizes {
+		b.slabs, b.ends = append(b.slabs, newSlab(size)), append(b.ends, b.size)
 	}
-	b.gather = gather
-	b.size += int64(len(p))
-	b.chunks, b.ends = append(b.chunks, p), append(b.ends, b.size)
 	return true, nil
+}
+
+// mayUse reports whether the body may hold cost more bytes in memory: up to its
+// mark in any case, beyond it while half of the budget is free, so that a few
+// large bodies are fast and many do not push each other out.
+func (b *body) mayUse(cost int64) bool {
+	cfg := &b.pool.cfg
+	return cfg.DiskBytes == 0 || b.charged+cost <= cfg.BodyMemoryBytes ||
+		b.pool.memory.used.Load()+cost <= cfg.MemoryBytes/2
 }
 
 var (
 	errMemory = errors.New("spool memory_bytes is used up")
 	errDisk   = errors.New("spool disk_bytes is used up")
 )
-
-func (b *body) fitsTail(n int) bool {
-	if !b.gather || len(b.chunks) == 0 {
-		return false
-	}
-	tail := b.chunks[len(b.chunks)-1]
-	return cap(tail)-len(tail) >= n
-}
-
-// gatherSize grows with the body, so that a tiny body costs little and a long
-// trickle few allocations.
-func gatherSize(size int64) int64 {
-	return min(max(size, adopt), gatherMax)
-}
 
 // spill moves what memory holds to a new file and gives the memory back.
 func (b *body) spill() error {
@@ -181,7 +168,7 @@ func (b *body) spill() error {
 		return &scan.Error{Kind: scan.KindSpool, Op: "make a spool file", Err: err}
 	}
 	b.file = f
-	for _, c := range b.chunks {
+	for _, c := range b.slabs {
 		if err := b.addDisk(c); err != nil {
 			b.unspill()
 			return err
@@ -214,7 +201,10 @@ func (b *body) addDisk(p []byte) error {
 
 func (b *body) freeMemory() {
 	b.pool.memory.give(b.charged)
-	b.chunks, b.ends, b.charged, b.gather = nil, nil, 0, false
+	for _, s := range b.slabs {
+		freeSlab(s)
+	}
+	b.slabs, b.ends, b.charged = nil, nil, 0
 }
 
 func (b *body) Seal() error {
@@ -242,9 +232,9 @@ func (b *body) ReadAt(p []byte, off int64) (int, error) {
 		return b.readDisk(p, off)
 	}
 	n := 0
-	for i := b.chunkAt(off); i < len(b.chunks) && n < len(p); i++ {
-		start := b.ends[i] - int64(len(b.chunks[i]))
-		n += copy(p[n:], b.chunks[i][off+int64(n)-start:])
+	for i := b.slabAt(off); i < len(b.slabs) && n < len(p); i++ {
+		start := b.ends[i] - int64(len(b.slabs[i]))
+		n += copy(p[n:], b.slabs[i][off+int64(n)-start:])
 	}
 	if n < len(p) {
 		return n, io.EOF
@@ -270,31 +260,9 @@ func (b *body) readDisk(p []byte, off int64) (int, error) {
 	return n, &scan.Error{Kind: scan.KindSpool, Op: "read back a spool file", Err: err}
 }
 
-// chunkAt returns the index of the chunk that holds offset off.
-func (b *body) chunkAt(off int64) int {
+// slabAt returns the index of the slab that holds offset off.
+func (b *body) slabAt(off int64) int {
 	return sort.Search(len(b.ends), func(i int) bool { return b.ends[i] > off })
-}
-
-func (b *body) Slice(off int64, limit int) ([]byte, error) {
-	switch {
-	case b.gone:
-		return nil, errClosed
-	case off >= b.size:
-		return nil, io.EOF
-	case b.file == nil:
-		i := b.chunkAt(off)
-		rest := b.chunks[i][off-(b.ends[i]-int64(len(b.chunks[i]))):]
-		return rest[:min(len(rest), limit)], nil
-	}
-	if b.block == nil {
-		b.block = make([]byte, readBlock)
-	}
-	want := min(int64(limit), int64(len(b.block)), b.size-off)
-	n, err := b.readDisk(b.block[:want], off)
-	if int64(n) == want {
-		return b.block[:n], nil
-	}
-	return nil, err
 }
 
 func (b *body) Close() error {
@@ -304,7 +272,6 @@ func (b *body) Close() error {
 		b.freeMemory()
 		b.pool.disk.give(b.onDisk)
 		b.pool.bodies.Add(-1)
-		b.block = nil
 		if b.file != nil {
 			err = b.file.Close()
 		}

@@ -49,12 +49,13 @@ func TestBytesComeBackAsTheyCame(t *testing.T) {
 			if cut == 1 && size > 70_000 {
 				continue
 			}
-			for _, mark := range []int64{0, 10_000, 1 << 20} {
-				p := newPool(t, spool.Config{MemoryBytes: 1 << 20, BodyMemoryBytes: mark, DiskBytes: 1 << 30})
+			for _, mark := range []int64{0, 20_000, 1 << 20} {
+				// Twice the mark, so that no more than it stays in memory.
+				p := newPool(t, spool.Config{MemoryBytes: max(2*mark, 1), BodyMemoryBytes: mark, DiskBytes: 1 << 30})
 				want := random(size)
 				b := p.Open(int64(size))
 				for at := 0; at < size; at += cut {
-					if err := b.Append(bytes.Clone(want[at:min(at+cut, size)])); err != nil {
+					if err := write(b, want[at:min(at+cut, size)]); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -67,9 +68,6 @@ func TestBytesComeBackAsTheyCame(t *testing.T) {
 				if err := iotest.TestReader(io.NewSectionReader(b, 0, b.Size()), want); err != nil {
 					t.Fatalf("size %d cut %d mark %d: %v", size, cut, mark, err)
 				}
-				if got := slices(t, b); !bytes.Equal(got, want) {
-					t.Fatalf("size %d cut %d mark %d: Slice gave other bytes", size, cut, mark)
-				}
 				if err := errors.Join(b.Close(), b.Close()); err != nil {
 					t.Fatal(err)
 				}
@@ -78,18 +76,24 @@ func TestBytesComeBackAsTheyCame(t *testing.T) {
 	}
 }
 
-func slices(t *testing.T, b scan.Body) []byte {
+func write(b scan.Body, p []byte) error {
+	_, err := b.Write(p)
+	return err
+}
+
+func readAll(t *testing.T, b scan.Body) []byte {
 	t.Helper()
 	var got []byte
 	for {
-		p, err := b.Slice(int64(len(got)), 1000)
+		p := make([]byte, 1000)
+		n, err := b.ReadAt(p, int64(len(got)))
+		got = append(got, p[:n]...)
 		if err == io.EOF {
 			return got
 		}
-		if err != nil || len(p) == 0 || len(p) > 1000 {
-			t.Fatalf("Slice gave %d bytes and %v", len(p), err)
+		if err != nil {
+			t.Fatal(err)
 		}
-		got = append(got, p...)
 	}
 }
 
@@ -104,7 +108,7 @@ func TestWriteCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	clear(buf)
-	if got := slices(t, b); !bytes.Equal(got, want) {
+	if got := readAll(t, b); !bytes.Equal(got, want) {
 		t.Fatal("the body changed with the caller's buffer")
 	}
 }
@@ -114,16 +118,16 @@ func TestLimit(t *testing.T) {
 	p := newPool(t, spool.Config{MemoryBytes: 1 << 20})
 	b := p.Open(10)
 	defer b.Close()
-	if err := b.Append([]byte("0123456789")); err != nil {
+	if err := write(b, []byte("0123456789")); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Append([]byte("x")); !errors.Is(err, scan.ErrTooLarge) {
+	if err := write(b, []byte("x")); !errors.Is(err, scan.ErrTooLarge) {
 		t.Fatalf("got %v, want ErrTooLarge", err)
 	}
-	if err := b.Append(nil); !errors.Is(err, scan.ErrTooLarge) {
+	if err := write(b, nil); !errors.Is(err, scan.ErrTooLarge) {
 		t.Fatalf("a failed body took more: %v", err)
 	}
-	if got := slices(t, b); string(got) != "0123456789" {
+	if got := readAll(t, b); string(got) != "0123456789" {
 		t.Fatalf("the held prefix is %q", got)
 	}
 }
@@ -131,14 +135,14 @@ func TestLimit(t *testing.T) {
 // Without disk, a used-up memory budget is overload; with disk, the body moves.
 func TestBudgets(t *testing.T) {
 	t.Run("memory only", func(t *testing.T) {
-		p := newPool(t, spool.Config{MemoryBytes: 100_000})
+		p := newPool(t, spool.Config{MemoryBytes: 150_000})
 		a, b := p.Open(1<<20), p.Open(1<<20)
 		defer a.Close()
 		defer b.Close()
-		if err := a.Append(random(90_000)); err != nil {
+		if err := write(a, random(90_000)); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Append(random(20_000)); scan.KindOf(err) != scan.KindOverload {
+		if err := write(b, random(20_000)); scan.KindOf(err) != scan.KindOverload {
 			t.Fatalf("got %v, want overload", err)
 		}
 	})
@@ -147,16 +151,16 @@ func TestBudgets(t *testing.T) {
 		b := p.Open(1 << 20)
 		defer b.Close()
 		want := random(45_000)
-		if err := errors.Join(b.Append(bytes.Clone(want[:9000])), b.Append(bytes.Clone(want[9000:]))); err != nil {
+		if err := errors.Join(write(b, want[:9000]), write(b, want[9000:])); err != nil {
 			t.Fatal(err)
 		}
 		if u := p.Usage(); u.Memory != 0 || u.Disk != 45_000 {
 			t.Fatalf("usage %+v, want all on disk", u)
 		}
-		if err := b.Append(random(6000)); scan.KindOf(err) != scan.KindOverload {
+		if err := write(b, random(6000)); scan.KindOf(err) != scan.KindOverload {
 			t.Fatalf("got %v, want overload", err)
 		}
-		if got := slices(t, b); !bytes.Equal(got, want) {
+		if got := readAll(t, b); !bytes.Equal(got, want) {
 			t.Fatal("what was held before the failure is not readable")
 		}
 	})
@@ -165,7 +169,7 @@ func TestBudgets(t *testing.T) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		p, err := spool.New(spool.Config{MemoryBytes: 1 << 20, BodyMemoryBytes: 10, DiskDir: dir, DiskBytes: 1 << 20})
+		p, err := spool.New(spool.Config{MemoryBytes: 8 << 10, BodyMemoryBytes: 10, DiskDir: dir, DiskBytes: 1 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,10 +178,50 @@ func TestBudgets(t *testing.T) {
 		}
 		b := p.Open(1 << 20)
 		defer b.Close()
-		if err := b.Append(random(6000)); scan.KindOf(err) != scan.KindSpool {
+		if err := write(b, random(6000)); scan.KindOf(err) != scan.KindSpool {
 			t.Fatalf("got %v, want spool", err)
 		}
 	})
+}
+
+// A body beyond its mark stays in memory while half of the budget is free, and
+// moves to disk when it is not.
+func TestMark(t *testing.T) {
+	p := newPool(t, spool.Config{MemoryBytes: 1 << 20, BodyMemoryBytes: 64 << 10, DiskBytes: 1 << 30})
+	a, b := p.Open(1<<30), p.Open(1<<30)
+	defer a.Close()
+	defer b.Close()
+	if err := write(a, random(400<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if u := p.Usage(); u.Disk != 0 {
+		t.Errorf("usage %+v: a lone body went to disk", u)
+	}
+	want := random(400 << 10)
+	if err := write(b, want); err != nil {
+		t.Fatal(err)
+	}
+	if u := p.Usage(); u.Disk != 400<<10 || u.Memory > 512<<10 {
+		t.Errorf("usage %+v: the second body did not go to disk", u)
+	}
+	if got := readAll(t, b); !bytes.Equal(got, want) {
+		t.Error("the body came back changed")
+	}
+}
+
+// A trickle of single bytes costs no more than what it holds, and a little.
+func TestTrickle(t *testing.T) {
+	p := newPool(t, spool.Config{MemoryBytes: 1 << 20, BodyMemoryBytes: 1 << 20, DiskBytes: 1 << 20})
+	b := p.Open(1 << 20)
+	defer b.Close()
+	for i := range 60 {
+		if err := write(b, []byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if u := p.Usage(); u.Memory > 4<<10 {
+		t.Errorf("60 bytes cost %d", u.Memory)
+	}
 }
 
 // Bad settings say what to do.
@@ -193,16 +237,13 @@ func TestNewRefuses(t *testing.T) {
 func TestClosedBody(t *testing.T) {
 	p := newPool(t, spool.Config{MemoryBytes: 1 << 20})
 	b := p.Open(100)
-	if err := errors.Join(b.Append([]byte("abc")), b.Seal(), b.Close()); err != nil {
+	if err := errors.Join(write(b, []byte("abc")), b.Seal(), b.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.ReadAt(make([]byte, 1), 0); scan.KindOf(err) != scan.KindInternal || err == nil {
 		t.Errorf("ReadAt: %v", err)
 	}
-	if _, err := b.Slice(0, 1); err == nil {
-		t.Error("Slice gave bytes")
-	}
-	if err := b.Append([]byte("d")); err == nil {
+	if err := write(b, []byte("d")); err == nil {
 		t.Error("Append took bytes")
 	}
 }
@@ -210,7 +251,7 @@ func TestClosedBody(t *testing.T) {
 func BenchmarkHold100MiB(b *testing.B) {
 	for name, mark := range map[string]int64{"memory": 200 << 20, "disk": 1 << 20} {
 		b.Run(name, func(b *testing.B) {
-			p, err := spool.New(spool.Config{MemoryBytes: 256 << 20, BodyMemoryBytes: mark, DiskDir: b.TempDir(), DiskBytes: 1 << 30})
+			p, err := spool.New(spool.Config{MemoryBytes: mark, BodyMemoryBytes: mark, DiskDir: b.TempDir(), DiskBytes: 1 << 30})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -220,7 +261,7 @@ func BenchmarkHold100MiB(b *testing.B) {
 			for b.Loop() {
 				body := p.Open(1 << 30)
 				for range 1600 {
-					if err := body.Append(chunk); err != nil {
+					if err := write(body, chunk); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -25,11 +25,12 @@ func newAdmin(c *config.Config, ready *readiness, gatherer prometheus.Gatherer) 
 		plain(w, http.StatusOK, "ok\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := ready.reasons(); len(why) > 0 {
-			plain(w, http.StatusServiceUnavailable, "not ready\n"+strings.Join(why, "\n")+"\n")
-			return
+		status, text := http.StatusOK, []string{"ready"}
+		ok, why := ready.ready()
+		if !ok {
+			status, text = http.StatusServiceUnavailable, []string{"not ready"}
 		}
-		plain(w, http.StatusOK, "ready\n")
+		plain(w, status, strings.Join(append(text, why...), "\n")+"\n")
 	})
 	mux.HandleFunc("GET /configz", func(w http.ResponseWriter, _ *http.Request) {
 		text, err := c.Redacted()

@@ -22,6 +22,7 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
 	configv1 "github.com/portcullis-av/portcullis/cmd/portcullis/config/v1"
+	"github.com/portcullis-av/portcullis/extproc"
 )
 
 // The windows bound what Envoy may send ahead of us on one stream and on one
@@ -51,6 +52,7 @@ func newGRPC(m *configv1.Config, log *slog.Logger, reg prometheus.Registerer, tl
 	calls := loggingAdapter(log)
 	finished := logging.WithLogOnEvents(logging.FinishCall)
 	opts := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(extproc.Codec()),
 		grpc.MaxRecvMsgSize(int(m.GetLimits().GetMaxReceiveMessageBytes())),
 		grpc.MaxConcurrentStreams(uint32(m.GetLimits().GetMaxExchanges())), //nolint:gosec // validated: positive
 		grpc.StaticStreamWindowSize(streamWindow),

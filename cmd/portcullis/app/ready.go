@@ -16,22 +16,28 @@ type readiness struct {
 	draining atomic.Bool
 }
 
-// reasons lists why the gate is not ready; none means it is. A policy that fails
-// open is no reason: its traffic passes whatever the engines do.
-func (r *readiness) reasons() []string {
+// ready reports whether the gate is of use: it is not draining, and at least one
+// of its policies can be served. why names every policy that cannot be, so that
+// a dead engine of one tenant is seen and does not take the others out.
+//
+// A policy that fails open, detects only or scans nothing is always served: its
+// traffic passes whatever the engines do.
+func (r *readiness) ready() (ok bool, why []string) {
 	if r.draining.Load() {
-		return []string{"draining"}
+		return false, []string{"draining"}
 	}
-	var why []string
 	for _, p := range r.parts.policies {
 		if p.FailOpen || !p.Enforce || !p.ScanRequest && !p.ScanResponse {
+			ok = true
 			continue
 		}
-		if down := r.down(p); len(down) > 0 {
+		down := r.down(p)
+		ok = ok || len(down) == 0
+		if len(down) > 0 {
 			why = append(why, fmt.Sprintf("policy %s: %s", p.Name, strings.Join(down, "; ")))
 		}
 	}
-	return why
+	return ok, why
 }
 
 // down lists the engines without which a policy cannot give a verdict.

@@ -149,7 +149,7 @@ func (s *service) publishHealth(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		state := healthv1.HealthCheckResponse_SERVING
-		if len(s.ready.reasons()) > 0 {
+		if ok, _ := s.ready.ready(); !ok {
 			state = healthv1.HealthCheckResponse_NOT_SERVING
 		}
 		s.health.SetServingStatus(extProcService, state)
