@@ -58,7 +58,7 @@ func (w *walk) undoCoding(n *node) error {
 	coding, rest := n.codings[last], n.codings[:last]
 	whole := false
 	var first error
-	for _, d := range decodersOf(coding) {
+	for _, d := range w.u.pools.decodersOf(coding) {
 		res, err := w.decode(n, d)
 		if err != nil {
 			return err

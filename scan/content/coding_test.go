@@ -269,8 +269,6 @@ func TestFailuresOfOurSideAreErrors(t *testing.T) {
 	broken.Content = failingReader{&scan.Error{Kind: scan.KindSpool, Op: "read back", Err: errors.New("disk")}}
 	short := bodyObject(body)
 	short.Size += 10
-	panicky := bodyObject(body)
-	panicky.Content = failingReader{nil}
 	rows := []struct {
 		name  string
 		ctx   context.Context
@@ -282,7 +280,6 @@ func TestFailuresOfOurSideAreErrors(t *testing.T) {
 		{"body unreadable", context.Background(), &memoryStore{}, broken, scan.CauseSpool},
 		{"body shorter than said", context.Background(), &memoryStore{}, short, scan.CauseSpool},
 		{"context ended", ended, &memoryStore{}, bodyObject(body), scan.CauseInternal},
-		{"a defect", context.Background(), &memoryStore{}, panicky, scan.CauseInternal},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -297,14 +294,21 @@ func TestFailuresOfOurSideAreErrors(t *testing.T) {
 	}
 }
 
-// failingReader returns its error, or panics when it has none.
 type failingReader struct{ err error }
 
-func (f failingReader) ReadAt([]byte, int64) (int, error) {
-	if f.err == nil {
+func (f failingReader) ReadAt([]byte, int64) (int, error) { return 0, f.err }
+
+func TestDefectIsAnError(t *testing.T) {
+	store := &memoryStore{}
+	v, closer := content.New(content.Config{Store: store}).Unwrap(t.Context(), bodyObject(gz(t, eicar())), labelled("", "gzip"), scan.ContentLimits{}, func(scan.Object) {
 		panic("a defect")
+	})
+	if v.Outcome != scan.OutcomeError || v.Cause != scan.CauseInternal {
+		t.Errorf("verdict %+v", v)
 	}
-	return 0, f.err
+	if err := closer.Close(); err != nil || store.open != 0 {
+		t.Errorf("%d layers are open (error %v)", store.open, err)
+	}
 }
 
 func FuzzCodings(f *testing.F) {

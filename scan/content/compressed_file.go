@@ -2,9 +2,6 @@ package content
 
 import (
 	"bytes"
-	"errors"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/portcullis-av/portcullis/scan"
 )
@@ -18,27 +15,21 @@ import (
 // A format that is valid but beyond our decoder is refused, because others can
 // read it.
 func (w *walk) compressedFile(n *node, head []byte) error {
-	for _, f := range compressedFiles() {
-		if !bytes.HasPrefix(head, []byte(f.magic)) {
-			continue
-		}
-		if n.levels[byArchive] >= maxArchives {
-			w.refuse(n, scan.CauseTooDeep, "archives inside each other beyond the limit")
-			return nil
-		}
-		return w.readings(n, f.readings)
+	readings := w.u.pools.fileReadings(head)
+	if len(readings) == 0 {
+		return nil
 	}
-	return nil
-}
-
-func (w *walk) readings(n *node, readings []decoder) error {
+	if n.levels[byArchive] >= maxArchives {
+		w.refuse(n, scan.CauseTooDeep, "archives inside each other beyond the limit")
+		return nil
+	}
 	for _, d := range readings {
 		res, err := w.decode(n, d)
 		if err != nil {
 			return err
 		}
-		if errors.Is(res.err, zstd.ErrWindowSizeExceeded) || errors.Is(res.err, zstd.ErrUnknownDictionary) {
-			w.refuse(n, scan.CauseUnknownCoding, "a compressed file that needs a larger window or a dictionary")
+		if beyond(res.err) {
+			w.refuse(n, scan.CauseUnknownCoding, "a compressed file that needs more memory, a dictionary or filters: "+d.word)
 		}
 		if res.layer == nil {
 			continue
@@ -53,15 +44,23 @@ func (w *walk) readings(n *node, readings []decoder) error {
 	return nil
 }
 
-type compressedFile struct {
-	magic    string
-	readings []decoder
+// fileReadings returns how a file that begins like this may be decompressed.
+func (p *pools) fileReadings(head []byte) []decoder {
+	switch {
+	case bytes.HasPrefix(head, []byte("\x1f\x8b\x08")):
+		return []decoder{{"gzip", p.openGzip}, {"gzip-lenient", openGzipLenient}}
+	case bytes.HasPrefix(head, []byte("BZh")):
+		return []decoder{{"bzip2", openBzip2}}
+	case bytes.HasPrefix(head, []byte(xzMagic)):
+		return []decoder{{"xz", openXZ}}
+	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")), isSkippable(head):
+		return []decoder{{"zstd", p.openZstd}}
+	}
+	return nil
 }
 
-func compressedFiles() []compressedFile {
-	return []compressedFile{
-		{"\x1f\x8b\x08", []decoder{{"gzip", openGzip}, {"gzip-lenient", openGzipLenient}}},
-		{"BZh", []decoder{{"bzip2", openBzip2}}},
-		{"\x28\xb5\x2f\xfd", []decoder{{"zstd", openZstd}}},
-	}
+// isSkippable recognises a skippable frame, which may stand before zstd data
+// (RFC 8878 section 3.1.2).
+func isSkippable(head []byte) bool {
+	return len(head) >= 4 && head[0]&0xf0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18"
 }

@@ -37,7 +37,7 @@ func (w *walk) decodeRange(n *node, d decoder, off, end int64) (decoded, error) 
 	src := newSource(w.ctx, n.obj.Content, off, end)
 	buf := w.u.pools.buffer(src)
 	defer w.u.pools.giveBuffer(buf)
-	r, done, err := d.open(buf)
+	r, done, err := guarded(d, buf)
 	if src.err != nil {
 		return decoded{}, src.err
 	}
@@ -56,6 +56,32 @@ func (w *walk) decodeRange(n *node, d decoder, off, end int64) (decoded, error) 
 		res.err = errTrailing
 	}
 	return res, src.err
+}
+
+// errDefect is what a decoder ends with that panicked. The content made it do
+// so, hence this is a fault of the content and no failure of ours.
+var errDefect = errors.New("the decoder failed")
+
+// guarded opens d so that no content can do worse than end the data.
+func guarded(d decoder, src *bufio.Reader) (r io.Reader, done func(), err error) {
+	defer func() {
+		if recover() != nil {
+			r, done, err = nil, nil, errDefect
+		}
+	}()
+	r, done, err = d.open(src)
+	return guard{r}, done, err
+}
+
+type guard struct{ r io.Reader }
+
+func (g guard) Read(p []byte) (n int, err error) {
+	defer func() {
+		if recover() != nil {
+			n, err = 0, errDefect
+		}
+	}()
+	return g.r.Read(p)
 }
 
 // expand copies all that r yields into a new layer. wrapped is the number of

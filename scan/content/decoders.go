@@ -2,7 +2,9 @@ package content
 
 import (
 	"bufio"
+	"compress/bzip2"
 	stdgzip "compress/gzip"
+	"errors"
 	"io"
 
 	"github.com/andybalholm/brotli"
@@ -16,19 +18,32 @@ import (
 // library's default would take 128 MiB for one frame.
 const maxZstdWindow = 8 << 20
 
+// maxDictionary is the largest dictionary for which LZMA decoders get memory.
+const maxDictionary = 8 << 20
+
+// errBeyond is the end of data that is well-formed as far as we can tell, but
+// that our decoders do not read: others can.
+var errBeyond = errors.New("data beyond our decoders")
+
+// beyond reports whether err says so.
+func beyond(err error) bool {
+	return errors.Is(err, errBeyond) || errors.Is(err, errDefect) ||
+		errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrUnknownDictionary)
+}
+
 // decodersOf returns the readings of a coding. "deflate" has two, since
 // receivers differ on whether the zlib wrapper is there; each that decodes is
 // an object.
-func decodersOf(coding string) []decoder {
+func (p *pools) decodersOf(coding string) []decoder {
 	switch coding {
 	case codingGzip:
-		return []decoder{{"gzip", openGzip}}
+		return []decoder{{"gzip", p.openGzip}}
 	case codingDeflate:
 		return []decoder{{"deflate", openZlib}, {"deflate-raw", openFlate}}
 	case codingBrotli:
-		return []decoder{{"br", openBrotli}}
+		return []decoder{{"br", p.openBrotli}}
 	case codingZstd:
-		return []decoder{{"zstd", openZstd}}
+		return []decoder{{"zstd", p.openZstd}}
 	case codingAWSChunked:
 		return []decoder{{"aws-chunked", openAWSChunked}}
 	}
@@ -37,12 +52,14 @@ func decodersOf(coding string) []decoder {
 
 // openGzip reads all members; reserved flags, a wrong checksum and bytes after
 // the last member are errors.
-func openGzip(src *bufio.Reader) (io.Reader, func(), error) {
-	r, err := gzip.NewReader(src)
-	if err != nil {
+func (p *pools) openGzip(src *bufio.Reader) (io.Reader, func(), error) {
+	r := p.gzips.Get().(*gzip.Reader)
+	done := func() { p.gzips.Put(r) }
+	if err := r.Reset(src); err != nil {
+		done()
 		return nil, nil, err
 	}
-	return r, func() { _ = r.Close() }, nil
+	return r, done, nil
 }
 
 // openGzipLenient accepts reserved flags, as some receivers do; it is for files
@@ -68,17 +85,38 @@ func openFlate(src *bufio.Reader) (io.Reader, func(), error) {
 	return r, func() { _ = r.Close() }, nil
 }
 
-func openBrotli(src *bufio.Reader) (io.Reader, func(), error) {
-	return brotli.NewReader(src), func() {}, nil
+func (p *pools) openBrotli(src *bufio.Reader) (io.Reader, func(), error) {
+	r := p.brotlis.Get().(*brotli.Reader)
+	return r, func() { p.brotlis.Put(r) }, r.Reset(src)
 }
 
-func openZstd(src *bufio.Reader) (io.Reader, func(), error) {
-	r, err := zstd.NewReader(src,
-		zstd.WithDecoderConcurrency(1), // no goroutine
-		zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(maxZstdWindow))
+func (p *pools) openZstd(src *bufio.Reader) (io.Reader, func(), error) {
+	r, err := p.zstd()
 	if err != nil {
 		return nil, nil, err
 	}
-	return r, r.Close, nil
+	done := func() {
+		if r.Reset(nil) == nil {
+			p.zstds.Put(r)
+		}
+	}
+	if err := r.Reset(src); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return r, done, nil
+}
+
+func (p *pools) zstd() (*zstd.Decoder, error) {
+	if r, ok := p.zstds.Get().(*zstd.Decoder); ok {
+		return r, nil
+	}
+	return zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(1), // no goroutine
+		zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxZstdWindow))
+}
+
+func openBzip2(src *bufio.Reader) (io.Reader, func(), error) {
+	return bzip2.NewReader(src), func() {}, nil
 }

@@ -78,10 +78,24 @@ func TestEntityDeclarationsAreRefused(t *testing.T) {
 	for _, body := range []string{
 		`<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "` + b64(eicar()) + `">]><a>&b;</a>`,
 		`<!DOCTYPE a [ <!ELEMENT a ANY> <!entity % b SYSTEM "x"> ]><a/>`,
+		`<!DOCTYPE a [<!ENTITY u "http://x"><!ENTITY b "WDVP">]><a>&b;</a>`,
 	} {
 		u := unwrap(t, []byte(body), labelled("application/xml"), scan.ContentLimits{}, content.Config{})
 		u.wantVerdict(t, scan.OutcomeUnscannable, scan.CauseMalformedBody)
 	}
+}
+
+func TestHarmlessDeclarationsAreAccepted(t *testing.T) {
+	svg := `<?xml version="1.0"?><!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd" [
+	<!ENTITY ns_svg "http://www.w3.org/2000/svg">
+	<!ENTITY ns_xlink "http://www.w3.org/1999/xlink">]><svg xmlns="&ns_svg;">` + b64(eicar()) + `</svg>`
+	u := unwrap(t, []byte(svg), labelled("image/svg+xml"), scan.ContentLimits{}, content.Config{})
+	u.wantClean(t)
+	if !u.has(eicar()) {
+		t.Errorf("objects %q", u.paths)
+	}
+	schema := `<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><a/>`
+	unwrap(t, plainZip(member{name: "a.xml", data: []byte(schema)}), labelled(""), scan.ContentLimits{}, content.Config{}).wantClean(t)
 }
 
 func TestOrdinaryTextHasNoObjects(t *testing.T) {

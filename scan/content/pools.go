@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"io"
 	"sync"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
 )
 
 const (
@@ -16,12 +19,17 @@ const (
 type pools struct {
 	blocks  sync.Pool // *[]byte of blockSize
 	buffers sync.Pool // *bufio.Reader of bufferSize
+	gzips   sync.Pool // *gzip.Reader
+	brotlis sync.Pool // *brotli.Reader
+	zstds   sync.Pool // *zstd.Decoder; without one to spare, nil
 }
 
 func newPools() *pools {
 	return &pools{
 		blocks:  sync.Pool{New: func() any { b := make([]byte, blockSize); return &b }},
 		buffers: sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }},
+		gzips:   sync.Pool{New: func() any { return new(gzip.Reader) }},
+		brotlis: sync.Pool{New: func() any { return new(brotli.Reader) }},
 	}
 }
 

@@ -20,13 +20,15 @@ func isXML(essence string, head []byte) bool {
 
 // xml looks into the text of elements, joined across comments, CDATA and
 // character references, and into attribute values. Declarations of entities are
-// refused: what they expand to is not here to be seen.
+// refused, since what they expand to stands nowhere in one piece; save for
+// those that abbreviate a URL, as drawing programs write them into SVG, and in
+// archives, where a schema is a file like any other.
 func (w *walk) xml(n *node) error {
 	s := xmlScanner{c: newCandidate(w, n, "xml")}
 	if err := w.blocks(n, s.scan); err != nil {
 		return err
 	}
-	if s.entities {
+	if s.entities && n.levels[byArchive] == 0 {
 		w.refuse(n, scan.CauseMalformedBody, "xml: entity declarations")
 	}
 	if err := s.c.end(); err != nil {
@@ -221,7 +223,9 @@ func (s *xmlScanner) open(c byte) error {
 		return nil
 	case h[0] == '!':
 		s.state, s.depth = xmlDeclaration, 0
-		for _, b := range s.held {
+		begun := append([]byte{'<'}, s.held...)
+		s.held = s.held[:0]
+		for _, b := range begun {
 			s.declaration(b)
 		}
 		return nil
@@ -265,12 +269,18 @@ func (s *xmlScanner) until(p []byte, mark string) int {
 
 // declaration skips a DOCTYPE and remembers whether it declares entities.
 func (s *xmlScanner) declaration(c byte) {
+	const mark, enough = "<!ENTITY", 256
 	s.held = append(s.held, c)
-	if len(s.held) > len("<!ENTITY") {
+	declaring := len(s.held) >= len(mark) && bytes.EqualFold(s.held[:len(mark)], []byte(mark))
+	switch {
+	case declaring && (c == '>' || len(s.held) > enough):
+		s.entities = s.entities || !declaresURL(s.held[len(mark):])
+		s.held = s.held[:0]
+		return
+	case declaring:
+		return
+	case len(s.held) > len(mark) || len(s.held) > 0 && s.held[0] != '<':
 		s.held = append(s.held[:0], s.held[1:]...)
-	}
-	if strings.HasSuffix(strings.ToUpper(string(s.held)), "!ENTITY") {
-		s.entities = true
 	}
 	switch {
 	case c == '[':
@@ -280,4 +290,15 @@ func (s *xmlScanner) declaration(c byte) {
 	case c == '>' && s.depth <= 0:
 		s.held, s.state = s.held[:0], xmlText
 	}
+}
+
+// declaresURL reports whether the declaration of an entity gives a URL a name:
+// name "http…">.
+func declaresURL(declaration []byte) bool {
+	fields := bytes.Fields(declaration)
+	if len(fields) != 2 {
+		return false
+	}
+	value := bytes.TrimLeft(fields[1], `"'`)
+	return bytes.HasPrefix(value, []byte("http://")) || bytes.HasPrefix(value, []byte("https://"))
 }

@@ -2,16 +2,16 @@ package content
 
 import (
 	"bufio"
-	"compress/bzip2"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 
-	"github.com/klauspost/compress/flate"
-
 	"github.com/portcullis-av/portcullis/scan"
 )
+
+// oleMagic begins a compound file (MS-CFB section 2.2).
+const oleMagic = "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 // zip opens n if it is a zip archive, or if one stands at its end. Only an
 // archive that every reader lists alike is taken apart; an ambiguous one is
@@ -64,7 +64,9 @@ func (w *walk) zipArchive(n *node, head []byte, begins bool) (*zipArchive, error
 	if err := readAt(n.obj.Content, tail, n.obj.Size-int64(len(tail))); err != nil {
 		return nil, err
 	}
-	a, err := openZipEnd(n.obj.Content, n.obj.Size, tail, begins)
+	// Office documents of the old format hold zip archives, often near their end.
+	strict := !hasAnyPrefix(head, oleMagic)
+	a, err := openZipEnd(n.obj.Content, n.obj.Size, tail, begins, strict)
 	if err != nil {
 		return nil, err
 	}
@@ -93,10 +95,9 @@ func (w *walk) zipMember(n *node, a *zipArchive, i int) error {
 	if e.method == zipStored {
 		return w.storedMember(n, p, e)
 	}
-	open := zipMethod(e.method)
-	if open == nil {
-		// Deflate64 and LZMA: the engines' own unpackers know them, and the
-		// archive itself is an object.
+	open := w.u.pools.zipMethod(e)
+	if open == nil { // Deflate64
+		w.refuse(n, scan.CauseUnknownCoding, "zip: a member whose method is not decoded")
 		return nil
 	}
 	sum := crc32.NewIEEE()
@@ -109,7 +110,10 @@ func (w *walk) zipMember(n *node, a *zipArchive, i int) error {
 	if err != nil || res.layer == nil && res.err == nil {
 		return err
 	}
-	if res.err != nil || out != e.size || sum.Sum32() != e.crc {
+	switch {
+	case beyond(res.err):
+		w.refuse(n, scan.CauseUnknownCoding, "zip: a member that needs more memory, a dictionary or filters")
+	case res.err != nil || out != e.size || sum.Sum32() != e.crc:
 		w.note(n, scan.OutcomePolicy, scan.CauseAmbiguousArchive, "zip: the data of a member is not what the directory says")
 	}
 	if res.layer == nil {
@@ -129,24 +133,21 @@ func (w *walk) storedMember(n *node, p piece, e *zipEntry) error {
 	return nil
 }
 
-// zipMethod returns the decoder of a method, nil if we have none.
-func zipMethod(method uint16) func(*bufio.Reader) (io.Reader, func(), error) {
-	switch method {
+// zipMethod returns the decoder of a member, nil if we have none.
+func (p *pools) zipMethod(e *zipEntry) func(*bufio.Reader) (io.Reader, func(), error) {
+	switch e.method {
 	case zipDeflate:
-		return func(src *bufio.Reader) (io.Reader, func(), error) {
-			r := flate.NewReader(src)
-			return r, func() { _ = r.Close() }, nil
-		}
+		return openFlate
 	case zipBzip2:
 		return openBzip2
 	case zipZstd:
-		return openZstd
+		return p.openZstd
+	case zipXZ:
+		return openXZ
+	case zipLZMA:
+		return e.openLZMA
 	}
 	return nil
-}
-
-func openBzip2(src *bufio.Reader) (io.Reader, func(), error) {
-	return bzip2.NewReader(src), func() {}, nil
 }
 
 var errLonger = errors.New("more data than the directory says")

@@ -68,9 +68,10 @@ type zipArchive struct {
 var errNoZip = errors.New("no zip archive")
 
 // openZipEnd finds the end record of an archive in tail, which is the end of
-// the object. begins says that the object begins like a zip. It returns
-// errNoZip for anything else than an archive.
-func openZipEnd(at io.ReaderAt, size int64, tail []byte, begins bool) (*zipArchive, error) {
+// the object. begins says that the object begins like a zip; strict that an
+// archive with other bytes around it makes the object ambiguous even when bytes
+// follow it. It returns errNoZip for anything else than an archive.
+func openZipEnd(at io.ReaderAt, size int64, tail []byte, begins, strict bool) (*zipArchive, error) {
 	a := &zipArchive{at: at, size: size}
 	base := size - int64(len(tail))
 	found, exact := -1, 0
@@ -93,6 +94,8 @@ func openZipEnd(at io.ReaderAt, size int64, tail []byte, begins bool) (*zipArchi
 		return nil, errNoZip
 	case found < 0:
 		return nil, ambiguous("no end record")
+	case exact == 0 && !begins && !strict:
+		return nil, errNoZip
 	case exact != 1 || found+zipEndSize+int(binary.LittleEndian.Uint16(tail[found+20:])) != len(tail):
 		return nil, ambiguous("not exactly one end record at the end")
 	}
