@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"hash/crc32"
 	"io"
 	"sync"
 	"testing"
@@ -61,6 +62,9 @@ func (b *memoryBody) Write(p []byte) (int, error) {
 func (b *memoryBody) Seal() error      { b.sealed = true; return nil }
 func (b *memoryBody) Size() int64      { return int64(len(b.data)) }
 func (b *memoryBody) SHA256() [32]byte { return sha256.Sum256(b.data) }
+func (b *memoryBody) Checksum() uint32 {
+	return crc32.Checksum(b.data, crc32.MakeTable(crc32.Castagnoli))
+}
 
 func (b *memoryBody) ReadAt(p []byte, off int64) (int, error) {
 	if b.closed || !b.sealed {

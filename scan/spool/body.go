@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"hash"
+	"hash/crc32"
 	"io"
 	"os"
 	"sort"
@@ -19,6 +20,7 @@ type body struct {
 	limit int64
 	size  int64
 	hash  hash.Hash
+	crc   uint32
 	sum   [sha256.Size]byte
 
 	// In memory: slabs[i] ends at offset ends[i], and the last may have room
@@ -51,8 +53,12 @@ func (b *body) Write(p []byte) (int, error) {
 		return 0, b.fail(err)
 	}
 	b.hash.Write(p)
+	b.crc = crc32.Update(b.crc, castagnoli, p)
 	return len(p), nil
 }
+
+//nolint:gochecknoglobals // a table, never changed
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (b *body) admit(n int) error {
 	switch {
@@ -219,6 +225,8 @@ func (b *body) Seal() error {
 }
 
 func (b *body) Size() int64 { return b.size }
+
+func (b *body) Checksum() uint32 { return b.crc }
 
 func (b *body) SHA256() [sha256.Size]byte { return b.sum }
 

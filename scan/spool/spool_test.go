@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -62,7 +63,8 @@ func TestBytesComeBackAsTheyCame(t *testing.T) {
 				if err := b.Seal(); err != nil {
 					t.Fatal(err)
 				}
-				if b.Size() != int64(size) || b.SHA256() != sha256.Sum256(want) {
+				if b.Size() != int64(size) || b.SHA256() != sha256.Sum256(want) ||
+					b.Checksum() != crc32.Checksum(want, crc32.MakeTable(crc32.Castagnoli)) {
 					t.Fatalf("size %d cut %d mark %d: wrong size or digest", size, cut, mark)
 				}
 				if err := iotest.TestReader(io.NewSectionReader(b, 0, b.Size()), want); err != nil {
