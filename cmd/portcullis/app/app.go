@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -60,8 +61,12 @@ type exited int
 // it in order.
 func Run(ctx context.Context, p Process) (code int) {
 	defer func() {
-		if e, ok := recover().(exited); ok {
+		switch e := recover().(type) {
+		case nil:
+		case exited:
 			code = int(e)
+		default:
+			panic(e) // a defect, which must not look like success
 		}
 	}()
 	var cli commandLine
@@ -97,7 +102,8 @@ func report(stderr io.Writer, err error) int {
 	case errors.As(err, &code):
 		return int(code)
 	case errors.As(err, &bad):
-		fmt.Fprint(stderr, bad.Explain())
+		// The text of the file is checked; its name is not.
+		fmt.Fprint(stderr, strings.ReplaceAll(bad.Explain(), bad.File, printable(bad.File)))
 		return exitNotClean
 	}
 	fmt.Fprintf(stderr, "portcullis: %s\n", printableLines(err.Error()))

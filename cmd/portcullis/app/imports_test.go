@@ -79,7 +79,8 @@ func TestImportsGoOneWay(t *testing.T) {
 		i := slices.IndexFunc(mayImport, func(r struct {
 			room string
 			may  []string
-		}) bool {
+		},
+		) bool {
 			return matches(r.room, name)
 		})
 		if i < 0 {
