@@ -32,6 +32,12 @@ func CheckFiles(c *Config) []Problem {
 		add(path+".cloudmersive.api_key_file", checkFile(e.GetCloudmersive().GetApiKeyFile()))
 		add(path+".cloudmersive.ca_file", checkFile(e.GetCloudmersive().GetCaFile()))
 	}
+	redis := m.GetCache().GetRedis()
+	add("cache.redis.password_file", checkFile(redis.GetPasswordFile()))
+	add("cache.redis.hmac_key_file", checkFile(redis.GetHmacKeyFile()))
+	add("cache.redis.tls.ca_file", checkFile(redis.GetTls().GetCaFile()))
+	add("cache.redis.tls.cert_file", checkFile(redis.GetTls().GetCertFile()))
+	add("cache.redis.tls.key_file", checkFile(redis.GetTls().GetKeyFile()))
 	add("spool.disk_dir", checkSpoolDirectory(m.GetSpool()))
 	return problems
 }

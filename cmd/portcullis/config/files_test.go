@@ -31,6 +31,7 @@ engines:
   - {name: builtin, builtin: {hash_lists: [fifo.hsb, list.d, ca.pem]}}
   - {name: cloud, cloudmersive: {api_key_file: empty.key, ca_file: "ca.pem/none"}}
 spool: {disk_dir: ca.pem}
+cache: {redis: {address: "redis:1", password_file: none, hmac_key_file: empty.key, tls: {ca_file: list.d}}}
 `)
 	_, err := config.Load("portcullis.yaml")
 	want := `portcullis.yaml:2:20: listen.tls.cert_file: cannot be read: no such file or directory
@@ -39,7 +40,10 @@ portcullis.yaml:4:44: engines[0].builtin.hash_lists[0]: is not a regular file
 portcullis.yaml:4:54: engines[0].builtin.hash_lists[1]: is not a regular file
 portcullis.yaml:5:48: engines[1].cloudmersive.api_key_file: is an empty file
 portcullis.yaml:5:68: engines[1].cloudmersive.ca_file: cannot be read: not a directory
-portcullis.yaml:6:19: spool.disk_dir: is not a directory`
+portcullis.yaml:6:19: spool.disk_dir: is not a directory
+portcullis.yaml:7:52: cache.redis.password_file: cannot be read: no such file or directory
+portcullis.yaml:7:73: cache.redis.hmac_key_file: is an empty file
+portcullis.yaml:7:99: cache.redis.tls.ca_file: is not a regular file`
 	if err == nil {
 		t.Fatal("the file was taken")
 	}

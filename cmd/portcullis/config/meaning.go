@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	configv1 "github.com/portcullis-av/portcullis/cmd/portcullis/config/v1"
 )
@@ -15,6 +16,7 @@ func checkMeaning(c *configv1.Config, found *report) {
 	checkPolicies(c, found)
 	checkPolicyNames(c, found)
 	checkSpool(c, found)
+	checkCache(c.GetCache(), found)
 }
 
 func checkListen(l *configv1.Listen, found *report) {
@@ -104,5 +106,31 @@ func checkSpool(c *configv1.Config, found *report) {
 	s := c.GetSpool()
 	if s.GetBodyMemoryBytes() > s.GetMemoryBytes() {
 		found.add("spool.body_memory_bytes", "must not be more than spool.memory_bytes (%d)", s.GetMemoryBytes())
+	}
+}
+
+func checkCache(c *configv1.Cache, found *report) {
+	r := c.GetRedis()
+	if r == nil {
+		return
+	}
+	if c.GetMemoryEntries() == 0 {
+		found.add("cache.redis", "is of no use with memory_entries 0, which switches the whole cache off")
+	}
+	if why := checkAddress(r.GetAddress(), false); r.GetAddress() != "" && why != "" {
+		found.add("cache.redis.address", "%s", why)
+	}
+	if r.Username != nil && r.PasswordFile == nil {
+		found.add("cache.redis.username", "needs password_file")
+	}
+	tls := r.GetTls()
+	if tls == nil {
+		return
+	}
+	if (tls.CertFile == nil) != (tls.KeyFile == nil) {
+		found.add("cache.redis.tls", "must have both cert_file and key_file, or neither")
+	}
+	if strings.HasPrefix(r.GetAddress(), "unix:") && tls.ServerName == nil {
+		found.add("cache.redis.tls", "must name server_name, as a Unix socket has no host name")
 	}
 }

@@ -48,7 +48,9 @@ type Config struct {
 	// How the process stops.
 	Drain *Drain `protobuf:"bytes,7,opt,name=drain,proto3" json:"drain,omitempty"`
 	// The process's own log.
-	Log           *Log `protobuf:"bytes,8,opt,name=log,proto3" json:"log,omitempty"`
+	Log *Log `protobuf:"bytes,8,opt,name=log,proto3" json:"log,omitempty"`
+	// Verdicts that are remembered, so that the same bytes are scanned once.
+	Cache         *Cache `protobuf:"bytes,9,opt,name=cache,proto3" json:"cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -135,6 +137,13 @@ func (x *Config) GetDrain() *Drain {
 func (x *Config) GetLog() *Log {
 	if x != nil {
 		return x.Log
+	}
+	return nil
+}
+
+func (x *Config) GetCache() *Cache {
+	if x != nil {
+		return x.Cache
 	}
 	return nil
 }
@@ -1198,6 +1207,258 @@ func (x *Spool) GetDiskBytes() int64 {
 	return 0
 }
 
+// Cache remembers what engines said about an object, by its SHA-256, the engine,
+// its configuration and its signature version. Only complete CLEAN and INFECTED
+// verdicts are kept; what a policy makes of them is decided for every exchange
+// anew. The builtin engine needs no cache: it is faster than a look-up.
+type Cache struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Verdicts kept in memory, for all engines together; one takes about 250
+	// bytes. 0: no cache at all.
+	MemoryEntries *int32 `protobuf:"varint,1,opt,name=memory_entries,json=memoryEntries,proto3,oneof" json:"memory_entries,omitempty"`
+	// How long a verdict is kept. CLEAN is never kept longer than 15m, whatever
+	// stands here. New signatures end it at once, as soon as the engine's next
+	// canary has seen them.
+	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// A Redis through which replicas share verdicts. It is never waited for longer
+	// than 30 ms; when it is down, engines are asked. Verdicts of an engine whose
+	// signature version is unknown are not shared.
+	Redis         *Redis `protobuf:"bytes,3,opt,name=redis,proto3" json:"redis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cache) Reset() {
+	*x = Cache{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cache) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cache) ProtoMessage() {}
+
+func (x *Cache) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cache.ProtoReflect.Descriptor instead.
+func (*Cache) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Cache) GetMemoryEntries() int32 {
+	if x != nil && x.MemoryEntries != nil {
+		return *x.MemoryEntries
+	}
+	return 0
+}
+
+func (x *Cache) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *Cache) GetRedis() *Redis {
+	if x != nil {
+		return x.Redis
+	}
+	return nil
+}
+
+// Redis is a server that replicas share. Whoever may write to it can have
+// malware pass: give it a password and TLS, or `hmac_key_file`, best all of them.
+type Redis struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `host:port` or `unix:/path`.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// User to log in as; needs `password_file`.
+	Username *string `protobuf:"bytes,2,opt,name=username,proto3,oneof" json:"username,omitempty"`
+	// File that holds the password and nothing else. It is read again for each new
+	// connection.
+	PasswordFile *string `protobuf:"bytes,3,opt,name=password_file,json=passwordFile,proto3,oneof" json:"password_file,omitempty"`
+	// Number of the database.
+	Database *int32 `protobuf:"varint,4,opt,name=database,proto3,oneof" json:"database,omitempty"`
+	// Stands before every key. Only replicas whose engines run with the same
+	// settings may share one; an engine's own configuration file counts too.
+	KeyPrefix *string `protobuf:"bytes,5,opt,name=key_prefix,json=keyPrefix,proto3,oneof" json:"key_prefix,omitempty"`
+	// File with a secret of at least 16 bytes, the same for all replicas. Verdicts
+	// are signed with it (HMAC-SHA256), and no others are believed.
+	HmacKeyFile *string `protobuf:"bytes,6,opt,name=hmac_key_file,json=hmacKeyFile,proto3,oneof" json:"hmac_key_file,omitempty"`
+	// TLS to the server. Left out: plain text.
+	Tls           *RedisTLS `protobuf:"bytes,7,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Redis) Reset() {
+	*x = Redis{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Redis) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Redis) ProtoMessage() {}
+
+func (x *Redis) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Redis.ProtoReflect.Descriptor instead.
+func (*Redis) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Redis) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Redis) GetUsername() string {
+	if x != nil && x.Username != nil {
+		return *x.Username
+	}
+	return ""
+}
+
+func (x *Redis) GetPasswordFile() string {
+	if x != nil && x.PasswordFile != nil {
+		return *x.PasswordFile
+	}
+	return ""
+}
+
+func (x *Redis) GetDatabase() int32 {
+	if x != nil && x.Database != nil {
+		return *x.Database
+	}
+	return 0
+}
+
+func (x *Redis) GetKeyPrefix() string {
+	if x != nil && x.KeyPrefix != nil {
+		return *x.KeyPrefix
+	}
+	return ""
+}
+
+func (x *Redis) GetHmacKeyFile() string {
+	if x != nil && x.HmacKeyFile != nil {
+		return *x.HmacKeyFile
+	}
+	return ""
+}
+
+func (x *Redis) GetTls() *RedisTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// RedisTLS says how the server proves itself; `{}` is a certificate for the
+// address's host from one of the system's authorities.
+type RedisTLS struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// PEM file with the authorities that may have signed the server's certificate.
+	// Left out: the system's.
+	CaFile *string `protobuf:"bytes,1,opt,name=ca_file,json=caFile,proto3,oneof" json:"ca_file,omitempty"`
+	// Name in the server's certificate. Left out: the host of `address`.
+	ServerName *string `protobuf:"bytes,2,opt,name=server_name,json=serverName,proto3,oneof" json:"server_name,omitempty"`
+	// PEM file with our own certificate and its chain, if the server wants one;
+	// needs `key_file`.
+	CertFile *string `protobuf:"bytes,3,opt,name=cert_file,json=certFile,proto3,oneof" json:"cert_file,omitempty"`
+	// PEM file with its private key.
+	KeyFile       *string `protobuf:"bytes,4,opt,name=key_file,json=keyFile,proto3,oneof" json:"key_file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedisTLS) Reset() {
+	*x = RedisTLS{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedisTLS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedisTLS) ProtoMessage() {}
+
+func (x *RedisTLS) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedisTLS.ProtoReflect.Descriptor instead.
+func (*RedisTLS) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RedisTLS) GetCaFile() string {
+	if x != nil && x.CaFile != nil {
+		return *x.CaFile
+	}
+	return ""
+}
+
+func (x *RedisTLS) GetServerName() string {
+	if x != nil && x.ServerName != nil {
+		return *x.ServerName
+	}
+	return ""
+}
+
+func (x *RedisTLS) GetCertFile() string {
+	if x != nil && x.CertFile != nil {
+		return *x.CertFile
+	}
+	return ""
+}
+
+func (x *RedisTLS) GetKeyFile() string {
+	if x != nil && x.KeyFile != nil {
+		return *x.KeyFile
+	}
+	return ""
+}
+
 // Limits bounds the whole process.
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1214,7 +1475,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[13]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1487,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[13]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1500,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Limits) GetMaxExchanges() int32 {
@@ -1270,7 +1531,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[14]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1543,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[14]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1556,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Drain) GetGrace() *durationpb.Duration {
@@ -1325,7 +1586,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[15]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1598,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[15]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1611,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Log) GetLevel() string {
@@ -1391,7 +1652,7 @@ var File_portcullis_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"!portcullis/config/v1/config.proto\x12\x14portcullis.config.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf3\x03\n" +
+	"!portcullis/config/v1/config.proto\x12\x14portcullis.config.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xae\x04\n" +
 	"\x06Config\x12<\n" +
 	"\x06listen\x18\x01 \x01(\v2\x1c.portcullis.config.v1.ListenB\x06\xe2\x92\x19\x02{}R\x06listen\x12@\n" +
 	"\aengines\x18\x02 \x03(\v2\x1c.portcullis.config.v1.EngineB\b\xbaH\x05\x92\x01\x02\x10@R\aengines\x12C\n" +
@@ -1400,7 +1661,8 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\x05spool\x18\x05 \x01(\v2\x1b.portcullis.config.v1.SpoolB\x06\xe2\x92\x19\x02{}R\x05spool\x12<\n" +
 	"\x06limits\x18\x06 \x01(\v2\x1c.portcullis.config.v1.LimitsB\x06\xe2\x92\x19\x02{}R\x06limits\x129\n" +
 	"\x05drain\x18\a \x01(\v2\x1b.portcullis.config.v1.DrainB\x06\xe2\x92\x19\x02{}R\x05drain\x123\n" +
-	"\x03log\x18\b \x01(\v2\x19.portcullis.config.v1.LogB\x06\xe2\x92\x19\x02{}R\x03log\"\xad\x01\n" +
+	"\x03log\x18\b \x01(\v2\x19.portcullis.config.v1.LogB\x06\xe2\x92\x19\x02{}R\x03log\x129\n" +
+	"\x05cache\x18\t \x01(\v2\x1b.portcullis.config.v1.CacheB\x06\xe2\x92\x19\x02{}R\x05cache\"\xad\x01\n" +
 	"\x06Listen\x121\n" +
 	"\aextproc\x18\x01 \x01(\tB\x12\xe2\x92\x19\x0e127.0.0.1:9100H\x00R\aextproc\x88\x01\x01\x12-\n" +
 	"\x05admin\x18\x02 \x01(\tB\x12\xe2\x92\x19\x0e127.0.0.1:9101H\x01R\x05admin\x88\x01\x01\x12+\n" +
@@ -1531,7 +1793,39 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\r_memory_bytesB\x14\n" +
 	"\x12_body_memory_bytesB\v\n" +
 	"\t_disk_dirB\r\n" +
-	"\v_disk_bytes\"\xd5\x01\n" +
+	"\v_disk_bytes\"\xd7\x01\n" +
+	"\x05Cache\x12B\n" +
+	"\x0ememory_entries\x18\x01 \x01(\x05B\x16\xbaH\t\x1a\a\x18\x80\xc2\xd7/(\x00\xe2\x92\x19\x06100000H\x00R\rmemoryEntries\x88\x01\x01\x12D\n" +
+	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x17\xbaH\r\xaa\x01\n" +
+	"\"\x04\b\x80\xa3\x052\x02\b\x01\xe2\x92\x19\x0315mR\x03ttl\x121\n" +
+	"\x05redis\x18\x03 \x01(\v2\x1b.portcullis.config.v1.RedisR\x05redisB\x11\n" +
+	"\x0f_memory_entries\"\xa7\x03\n" +
+	"\x05Redis\x12 \n" +
+	"\aaddress\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12(\n" +
+	"\busername\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\busername\x88\x01\x01\x121\n" +
+	"\rpassword_file\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x01R\fpasswordFile\x88\x01\x01\x121\n" +
+	"\bdatabase\x18\x04 \x01(\x05B\x10\xbaH\b\x1a\x06\x18\xff\xff\x03(\x00\xe2\x92\x19\x010H\x02R\bdatabase\x88\x01\x01\x12;\n" +
+	"\n" +
+	"key_prefix\x18\x05 \x01(\tB\x17\xbaH\x05r\x03(\x80\x01\xe2\x92\x19\vportcullis:H\x03R\tkeyPrefix\x88\x01\x01\x120\n" +
+	"\rhmac_key_file\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x04R\vhmacKeyFile\x88\x01\x01\x120\n" +
+	"\x03tls\x18\a \x01(\v2\x1e.portcullis.config.v1.RedisTLSR\x03tlsB\v\n" +
+	"\t_usernameB\x10\n" +
+	"\x0e_password_fileB\v\n" +
+	"\t_databaseB\r\n" +
+	"\v_key_prefixB\x10\n" +
+	"\x0e_hmac_key_file\"\xeb\x01\n" +
+	"\bRedisTLS\x12%\n" +
+	"\aca_file\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\x06caFile\x88\x01\x01\x12-\n" +
+	"\vserver_name\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x01R\n" +
+	"serverName\x88\x01\x01\x12)\n" +
+	"\tcert_file\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x02R\bcertFile\x88\x01\x01\x12'\n" +
+	"\bkey_file\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x03R\akeyFile\x88\x01\x01B\n" +
+	"\n" +
+	"\b_ca_fileB\x0e\n" +
+	"\f_server_nameB\f\n" +
+	"\n" +
+	"_cert_fileB\v\n" +
+	"\t_key_file\"\xd5\x01\n" +
 	"\x06Limits\x12=\n" +
 	"\rmax_exchanges\x18\x01 \x01(\x05B\x13\xbaH\b\x1a\x06\x18\xc0\x84=(\x01\xe2\x92\x19\x048192H\x00R\fmaxExchanges\x88\x01\x01\x12\\\n" +
 	"\x19max_receive_message_bytes\x18\x02 \x01(\x03B\x1c\xbaH\r\"\v\x18\x80\x80\x80\x80\x04(\x80\x80\x80\x01\xe2\x92\x19\b67108864H\x01R\x16maxReceiveMessageBytes\x88\x01\x01B\x10\n" +
@@ -1561,7 +1855,7 @@ func file_portcullis_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_portcullis_config_v1_config_proto_rawDescData
 }
 
-var file_portcullis_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_portcullis_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_portcullis_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),                    // 0: portcullis.config.v1.Config
 	(*Listen)(nil),                    // 1: portcullis.config.v1.Listen
@@ -1576,11 +1870,14 @@ var file_portcullis_config_v1_config_proto_goTypes = []any{
 	(*Content)(nil),                   // 10: portcullis.config.v1.Content
 	(*Rule)(nil),                      // 11: portcullis.config.v1.Rule
 	(*Spool)(nil),                     // 12: portcullis.config.v1.Spool
-	(*Limits)(nil),                    // 13: portcullis.config.v1.Limits
-	(*Drain)(nil),                     // 14: portcullis.config.v1.Drain
-	(*Log)(nil),                       // 15: portcullis.config.v1.Log
-	(*durationpb.Duration)(nil),       // 16: google.protobuf.Duration
-	(*descriptorpb.FieldOptions)(nil), // 17: google.protobuf.FieldOptions
+	(*Cache)(nil),                     // 13: portcullis.config.v1.Cache
+	(*Redis)(nil),                     // 14: portcullis.config.v1.Redis
+	(*RedisTLS)(nil),                  // 15: portcullis.config.v1.RedisTLS
+	(*Limits)(nil),                    // 16: portcullis.config.v1.Limits
+	(*Drain)(nil),                     // 17: portcullis.config.v1.Drain
+	(*Log)(nil),                       // 18: portcullis.config.v1.Log
+	(*durationpb.Duration)(nil),       // 19: google.protobuf.Duration
+	(*descriptorpb.FieldOptions)(nil), // 20: google.protobuf.FieldOptions
 }
 var file_portcullis_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: portcullis.config.v1.Config.listen:type_name -> portcullis.config.v1.Listen
@@ -1588,30 +1885,34 @@ var file_portcullis_config_v1_config_proto_depIdxs = []int32{
 	9,  // 2: portcullis.config.v1.Config.policies:type_name -> portcullis.config.v1.Policy
 	11, // 3: portcullis.config.v1.Config.rules:type_name -> portcullis.config.v1.Rule
 	12, // 4: portcullis.config.v1.Config.spool:type_name -> portcullis.config.v1.Spool
-	13, // 5: portcullis.config.v1.Config.limits:type_name -> portcullis.config.v1.Limits
-	14, // 6: portcullis.config.v1.Config.drain:type_name -> portcullis.config.v1.Drain
-	15, // 7: portcullis.config.v1.Config.log:type_name -> portcullis.config.v1.Log
-	2,  // 8: portcullis.config.v1.Listen.tls:type_name -> portcullis.config.v1.TLS
-	4,  // 9: portcullis.config.v1.Engine.builtin:type_name -> portcullis.config.v1.Builtin
-	5,  // 10: portcullis.config.v1.Engine.clamd:type_name -> portcullis.config.v1.Clamd
-	6,  // 11: portcullis.config.v1.Engine.cloudmersive:type_name -> portcullis.config.v1.Cloudmersive
-	8,  // 12: portcullis.config.v1.Engine.canary:type_name -> portcullis.config.v1.Canary
-	16, // 13: portcullis.config.v1.Clamd.connect_timeout:type_name -> google.protobuf.Duration
-	16, // 14: portcullis.config.v1.Cloudmersive.timeout:type_name -> google.protobuf.Duration
-	7,  // 15: portcullis.config.v1.Cloudmersive.advanced:type_name -> portcullis.config.v1.Advanced
-	16, // 16: portcullis.config.v1.Canary.interval:type_name -> google.protobuf.Duration
-	16, // 17: portcullis.config.v1.Canary.timeout:type_name -> google.protobuf.Duration
-	16, // 18: portcullis.config.v1.Policy.scan_timeout:type_name -> google.protobuf.Duration
-	16, // 19: portcullis.config.v1.Policy.upload_timeout:type_name -> google.protobuf.Duration
-	10, // 20: portcullis.config.v1.Policy.content:type_name -> portcullis.config.v1.Content
-	16, // 21: portcullis.config.v1.Drain.grace:type_name -> google.protobuf.Duration
-	16, // 22: portcullis.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
-	17, // 23: portcullis.config.v1.default_value:extendee -> google.protobuf.FieldOptions
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	23, // [23:24] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	16, // 5: portcullis.config.v1.Config.limits:type_name -> portcullis.config.v1.Limits
+	17, // 6: portcullis.config.v1.Config.drain:type_name -> portcullis.config.v1.Drain
+	18, // 7: portcullis.config.v1.Config.log:type_name -> portcullis.config.v1.Log
+	13, // 8: portcullis.config.v1.Config.cache:type_name -> portcullis.config.v1.Cache
+	2,  // 9: portcullis.config.v1.Listen.tls:type_name -> portcullis.config.v1.TLS
+	4,  // 10: portcullis.config.v1.Engine.builtin:type_name -> portcullis.config.v1.Builtin
+	5,  // 11: portcullis.config.v1.Engine.clamd:type_name -> portcullis.config.v1.Clamd
+	6,  // 12: portcullis.config.v1.Engine.cloudmersive:type_name -> portcullis.config.v1.Cloudmersive
+	8,  // 13: portcullis.config.v1.Engine.canary:type_name -> portcullis.config.v1.Canary
+	19, // 14: portcullis.config.v1.Clamd.connect_timeout:type_name -> google.protobuf.Duration
+	19, // 15: portcullis.config.v1.Cloudmersive.timeout:type_name -> google.protobuf.Duration
+	7,  // 16: portcullis.config.v1.Cloudmersive.advanced:type_name -> portcullis.config.v1.Advanced
+	19, // 17: portcullis.config.v1.Canary.interval:type_name -> google.protobuf.Duration
+	19, // 18: portcullis.config.v1.Canary.timeout:type_name -> google.protobuf.Duration
+	19, // 19: portcullis.config.v1.Policy.scan_timeout:type_name -> google.protobuf.Duration
+	19, // 20: portcullis.config.v1.Policy.upload_timeout:type_name -> google.protobuf.Duration
+	10, // 21: portcullis.config.v1.Policy.content:type_name -> portcullis.config.v1.Content
+	19, // 22: portcullis.config.v1.Cache.ttl:type_name -> google.protobuf.Duration
+	14, // 23: portcullis.config.v1.Cache.redis:type_name -> portcullis.config.v1.Redis
+	15, // 24: portcullis.config.v1.Redis.tls:type_name -> portcullis.config.v1.RedisTLS
+	19, // 25: portcullis.config.v1.Drain.grace:type_name -> google.protobuf.Duration
+	19, // 26: portcullis.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
+	20, // 27: portcullis.config.v1.default_value:extendee -> google.protobuf.FieldOptions
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	27, // [27:28] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_portcullis_config_v1_config_proto_init() }
@@ -1633,14 +1934,17 @@ func file_portcullis_config_v1_config_proto_init() {
 	file_portcullis_config_v1_config_proto_msgTypes[10].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[14].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[15].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[16].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portcullis_config_v1_config_proto_rawDesc), len(file_portcullis_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 1,
 			NumServices:   0,
 		},
