@@ -95,7 +95,9 @@ func (w *walk) lookInText(n *node, t mediaType, head []byte) error {
 		w.refuse(n, scan.CauseMalformedBody, "a charset that is not transcoded")
 		return nil
 	default:
-		return nil
+		if read = unmarked(head); read == nil {
+			return nil
+		}
 	}
 	d := decoder{word: "utf-8", open: func(src *bufio.Reader) (io.Reader, func(), error) {
 		_, err := src.Discard(skip)
@@ -106,6 +108,25 @@ func (w *walk) lookInText(n *node, t mediaType, head []byte) error {
 		return err
 	}
 	return w.layer(n, piece{word: d.word, name: n.obj.Name, contentType: t.essence, kind: byTransfer, lenient: n.lenient}, res.layer)
+}
+
+// unmarked recognises JSON and XML in UTF-16 and UTF-32 without a mark, by the
+// zeros around their first characters (RFC 4627 section 3).
+func unmarked(head []byte) unit {
+	if len(head) < 8 || bytes.IndexByte(head[:8], 0) < 0 {
+		return nil
+	}
+	for _, e := range []struct {
+		order func([]byte) rune
+		width int
+		read  unit
+	}{{le32, 4, readUTF32(le32)}, {be32, 4, readUTF32(be32)}, {le16, 2, readUTF16(le16)}, {be16, 2, readUTF16(be16)}} {
+		first, second := e.order(head), e.order(head[e.width:])
+		if strings.ContainsRune("{[\"< \t\r\n", first) && second > 0 && second < utf8.RuneSelf {
+			return e.read
+		}
+	}
+	return nil
 }
 
 // transcoder turns text into UTF-8. What is no character becomes U+FFFD, as in

@@ -200,7 +200,7 @@ func TestCompressedDownloadBeyondTheDecoderIsRefused(t *testing.T) {
 }
 
 func TestBombs(t *testing.T) {
-	zeros := make([]byte, 32<<20)
+	zeros := make([]byte, 12<<20)
 	rows := []struct {
 		name, coding string
 		body         []byte

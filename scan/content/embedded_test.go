@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
-	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -61,6 +60,8 @@ func TestFilesInTextAreFound(t *testing.T) {
 		{"hexadecimal", "text/plain", "x = " + hex.EncodeToString(big), big},
 		{"JSON with single quotes", "application/json", `{'f':'` + b64(e) + `'}`, e},
 		{"JSON with comments", "application/json", "{ // don\"t\n \"f\":\"" + b64(e) + "\"}", e},
+		{"UTF-16 XML without a mark", "application/xml", strings.Join(strings.Split(`<?xml version="1.0"?><f>`+b64(e)+`</f>`, ""), "\x00") + "\x00", e},
+		{"UTF-32 JSON without a mark", "application/json", "\x00\x00\x00" + strings.Join(strings.Split(`{"f":"`+b64(e)+`"}`, ""), "\x00\x00\x00"), e},
 		{"UTF-16 XML", "application/xml", "\xfe\xff\x00" + strings.Join(strings.Split(`<?xml version="1.0"?><f>`+b64(e)+`</f>`, ""), "\x00"), e},
 	}
 	for _, row := range rows {
@@ -153,41 +154,4 @@ func FuzzText(f *testing.F) {
 			t.Fatalf("base64 text of %d bytes is no object; objects %q", len(raw), u.paths)
 		}
 	})
-}
-
-func BenchmarkUnwrap(b *testing.B) {
-	record := `{"id":12345,"name":"Some One","note":"A sentence of ordinary length, as in every API.","tags":["a","b"],"ok":true},`
-	text := func(n int) []byte { return []byte("[" + strings.Repeat(record, n/len(record)) + "1]") }
-	part := noise(1<<20, 1)
-	rows := []struct {
-		name   string
-		body   []byte
-		labels scan.Labels
-	}{
-		{"json 10 KiB", text(10 << 10), labelled("application/json")},
-		{"binary 10 KiB", noise(10<<10, 1), labelled("application/octet-stream")},
-		{"text 10 KiB", bytes.Repeat([]byte("Words in a line, as usual.\n"), 380), labelled("text/plain")},
-		{"multipart 1 MiB", []byte(form(disposition, string(part))), labelled("multipart/form-data; boundary=b")},
-		{"gzip 1 MiB", gz(b, text(1<<20)), labelled("application/json", "gzip")},
-		{"json with base64 1 MiB", []byte(`{"f":"` + b64(part[:768<<10]) + `"}`), labelled("application/json")},
-		{"json 1 MiB", text(1 << 20), labelled("application/json")},
-		{"text 1 MiB", bytes.Repeat([]byte("Words in a line, as usual.\n"), 1<<20/27), labelled("text/plain")},
-		{"html line 1 MiB", bytes.Repeat([]byte("<p>Words in a line, as usual.</p>"), 1<<20/33), labelled("text/html")},
-		{"100000 tokens", []byte("[" + strings.Repeat(fmt.Sprintf("%q,", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"), 100_000) + "1]"), labelled("application/json")},
-		{"binary 1 MiB", part, labelled("")},
-	}
-	for _, row := range rows {
-		b.Run(row.name, func(b *testing.B) {
-			u := content.New(content.Config{Store: &memoryStore{}})
-			body := bodyObject(row.body)
-			b.SetBytes(body.Size)
-			b.ReportAllocs()
-			for b.Loop() {
-				v, c := u.Unwrap(b.Context(), body, row.labels, scan.ContentLimits{}, func(scan.Object) {})
-				if v.Outcome != scan.OutcomeClean || c.Close() != nil {
-					b.Fatal(v)
-				}
-			}
-		})
-	}
 }

@@ -55,7 +55,9 @@ func (b *memoryBody) Write(p []byte) (int, error) {
 		return 0, scan.ErrTooLarge
 	}
 	b.data = append(b.data, p...)
+	b.store.mu.Lock()
 	b.store.kept += int64(len(p))
+	b.store.mu.Unlock()
 	return len(p), nil
 }
 

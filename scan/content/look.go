@@ -1,5 +1,7 @@
 package content
 
+import "strings"
+
 // look finds the objects in n by its label and by its content. Both count: a
 // label may be false, and content may be readable in two ways.
 func (w *walk) look(n *node) error {
@@ -30,6 +32,9 @@ func (w *walk) look(n *node) error {
 	}
 	if err := w.lookInText(n, t, head); err != nil || t.multipart {
 		return err
+	}
+	if strings.HasPrefix(t.essence, "application/grpc") {
+		return w.grpc(n, t.essence)
 	}
 	return w.embedded(n, t, head)
 }
@@ -67,6 +72,9 @@ func (w *walk) embedded(n *node, t mediaType, head []byte) error {
 // framed says that n is a multipart body, whose end is the end of no file.
 func (w *walk) lookInFiles(n *node, head []byte, framed bool) error {
 	if err := w.compressedFile(n, head); err != nil {
+		return err
+	}
+	if err := w.protected(n, head); err != nil {
 		return err
 	}
 	if isTar(head) {
