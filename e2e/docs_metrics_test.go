@@ -27,7 +27,7 @@ var responseDetails = regexp.MustCompile(`^portcullis_(?:infected|policy|unscann
 // metric in the docs is in the binary.
 func TestDocsMetrics(t *testing.T) {
 	t.Parallel()
-	real := liveMetrics(t)
+	live := liveMetrics(t)
 	operations, readme := docPage(t, "docs/operations.md"), docPage(t, "README.md")
 	table := func(p *page) map[string]string {
 		rows := map[string]string{}
@@ -41,7 +41,7 @@ func TestDocsMetrics(t *testing.T) {
 		return rows
 	}
 	described := table(operations)
-	for name, labels := range real {
+	for name, labels := range live {
 		text, ok := described[name]
 		if !ok {
 			t.Errorf("docs/operations.md lacks the metric %s", name)
@@ -57,7 +57,7 @@ func TestDocsMetrics(t *testing.T) {
 		}
 	}
 	short := table(readme)
-	for name := range real {
+	for name := range live {
 		if _, ok := short[name]; !ok && strings.HasPrefix(name, "portcullis_") {
 			t.Errorf("README.md lacks the metric %s", name)
 		}
@@ -65,7 +65,7 @@ func TestDocsMetrics(t *testing.T) {
 	for _, p := range docPages(t) {
 		for i, line := range p.lines {
 			for _, name := range metricName.FindAllString(line, -1) {
-				if _, ok := real[name]; !ok && !responseDetails.MatchString(name) {
+				if _, ok := live[name]; !ok && !responseDetails.MatchString(name) {
 					t.Errorf("%s:%d: the binary has no metric %s", p.name, i+1, name)
 				}
 			}

@@ -193,10 +193,10 @@ var (
 	durations = regexp.MustCompile(`\b[0-9]+(?:\\\.[0-9]+)?(?:µs|ms|s)\b`)
 )
 
-// like reports whether real is what shown says: a line "…" stands for any
+// like reports whether printed is what shown says: a line "…" stands for any
 // lines, "…" inside a line for anything in it; exchange ids, loopback addresses
 // and measured times stand for any other.
-func like(shown, real string) bool {
+func like(shown, printed string) bool {
 	var b strings.Builder
 	b.WriteString(`\A`)
 	for line := range strings.Lines(shown) {
@@ -212,22 +212,22 @@ func like(shown, real string) bool {
 		b.WriteString(strings.ReplaceAll(pattern, anything, `.*`) + `\n`)
 	}
 	b.WriteString(`\z`)
-	return regexp.MustCompile(b.String()).MatchString(real)
+	return regexp.MustCompile(b.String()).MatchString(printed)
 }
 
 // The comparison itself can fail.
 func TestDocsLike(t *testing.T) {
 	t.Parallel()
 	shown := "a 127.0.0.1:43397 b\n…\n  {\"exchange\":\"0123456789abcdef\",…}\n…\ntook 1.2ms\n"
-	for real, want := range map[string]bool{
+	for printed, want := range map[string]bool{
 		"a 127.0.0.1:1 b\nx\n\n  {\"exchange\":\"fedcba9876543210\",\"a\":1}\ntook 813µs\n": true,
 		"a 127.0.0.1:1 b\n  {\"exchange\":\"fedcba9876543210\",}\nx\ntook 813µs\n":          true,
 		"a 127.0.0.1:1 b\n  {\"exchange\":\"other\",}\ntook 813µs\n":                        false,
 		"a 127.0.0.1:1 b\n  {\"exchange\":\"fedcba9876543210\",}\ntook 813µs\nmore\n":       false,
 		"b 127.0.0.1:1 b\n  {\"exchange\":\"fedcba9876543210\",}\ntook 813µs\n":             false,
 	} {
-		if like(shown, real) != want {
-			t.Errorf("like is %v for %q", !want, real)
+		if like(shown, printed) != want {
+			t.Errorf("like is %v for %q", !want, printed)
 		}
 	}
 }
