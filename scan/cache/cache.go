@@ -41,7 +41,7 @@ type shared interface {
 	get(ctx context.Context, k key) (entry, time.Duration, bool)
 	// put stores later, or drops. It does not wait.
 	put(k key, e entry, ttl time.Duration)
-	run(ctx context.Context)
+	run(ctx context.Context, changed Changed)
 	stats() SharedStats
 }
 
@@ -69,10 +69,15 @@ func New(c Config) (*Cache, error) {
 	return made, nil
 }
 
+// Changed is told when the use of Redis begins or ends, and at the start that it
+// cannot begin. Why is nil when it is up, and holds neither a secret nor the
+// server's own text.
+type Changed func(up bool, why error)
+
 // Run keeps the connection to Redis, and is the only one to write to it, until
 // ctx ends. Until Run has reached Redis, and after it has returned, the cache
-// works from memory alone.
-func (c *Cache) Run(ctx context.Context) { c.shared.run(ctx) }
+// works from memory alone. Changed is called from Run only.
+func (c *Cache) Run(ctx context.Context, changed Changed) { c.shared.run(ctx, changed) }
 
 func (c *Cache) ttlOf(e entry) time.Duration {
 	if e.infected {
@@ -117,7 +122,7 @@ type alone struct{}
 
 func (alone) get(context.Context, key) (entry, time.Duration, bool) { return entry{}, 0, false }
 func (alone) put(key, entry, time.Duration)                         {}
-func (alone) run(context.Context)                                   {}
+func (alone) run(context.Context, Changed)                          {}
 func (alone) stats() SharedStats                                    { return SharedStats{} }
 
 // entry is a verdict as it is kept.

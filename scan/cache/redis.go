@@ -14,8 +14,11 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/portcullis-av/portcullis/scan"
 )
 
 // Redis says where the shared tier is. Secrets are in files.
@@ -66,8 +69,12 @@ type redisTier struct {
 	// ready is true between the first good PING and the end of run.
 	ready atomic.Bool
 
+	why                                atomic.Value // of the last failure: an error in a failure
 	errors, rejected, written, dropped atomic.Uint64
 }
+
+// failure lets errors of any type share an atomic.Value.
+type failure struct{ error }
 
 type write struct {
 	key key
@@ -88,6 +95,9 @@ func newRedisTier(c Redis) (*redisTier, error) {
 		Timeout:     probeInterval / 2,
 		ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= tripAfter },
 	})
+	// The library would write lines of its own to standard error; what happens is
+	// counted, and told to whoever calls Run.
+	logging.Disable()
 	t.client = redis.NewClient(clientOptions(c))
 	return t, nil
 }
@@ -203,9 +213,27 @@ func (t *redisTier) guard(do func() error) error {
 	switch {
 	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
 	case err != nil:
-		t.errors.Add(1)
+		t.failed(err)
 	}
 	return err
+}
+
+func (t *redisTier) failed(err error) {
+	t.errors.Add(1)
+	t.why.Store(failure{err})
+}
+
+// reason is the last failure. What the server said is cut to its first word, the
+// error's kind: an old or false server may repeat what it was sent, password
+// included.
+func (t *redisTier) reason() error {
+	f, _ := t.why.Load().(failure)
+	var said redis.Error
+	if errors.As(f.error, &said) {
+		kind, _, _ := strings.Cut(said.Error(), " ")
+		return fmt.Errorf("it answered with an error of kind %s", scan.SafeThreat(kind))
+	}
+	return f.error
 }
 
 // put implements [shared].
@@ -222,12 +250,13 @@ func (t *redisTier) put(k key, e entry, ttl time.Duration) {
 }
 
 // run implements [shared].
-func (t *redisTier) run(ctx context.Context) {
+func (t *redisTier) run(ctx context.Context, changed Changed) {
 	defer func() {
 		t.ready.Store(false)
 		_ = t.client.Close()
 	}()
 	t.probe(ctx)
+	was := t.tell(changed)
 	tick := time.NewTicker(probeInterval)
 	defer tick.Stop()
 	for {
@@ -241,7 +270,19 @@ func (t *redisTier) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		if t.up() != was {
+			was = t.tell(changed)
+		}
 	}
+}
+
+func (t *redisTier) tell(changed Changed) (up bool) {
+	if t.up() {
+		changed(true, nil)
+		return true
+	}
+	changed(false, t.reason())
+	return false
 }
 
 // probe finds out whether Redis answers within the budget of a lookup. The first
@@ -250,7 +291,7 @@ func (t *redisTier) probe(ctx context.Context) {
 	patient, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if err := t.client.Ping(patient).Err(); err != nil {
-		t.errors.Add(1)
+		t.failed(err)
 		return
 	}
 	err := t.guard(func() error {

@@ -252,10 +252,53 @@ func TestRedisFrozen(t *testing.T) {
 	if took := slowest(t, a, 100); took > 10*time.Millisecond {
 		t.Errorf("with the breaker open a scan took %v", took)
 	}
+	if told := []string{<-a.told, <-a.told}; told[0] != "true <nil>" || !strings.HasPrefix(told[1], "false ") {
+		t.Errorf("told %q", told)
+	}
 	s.signal(syscall.SIGCONT)
 	waitFor(t, "Redis to be used again", func() bool { return a.cache.Stats().Shared.Up })
 	mustScan(t, a, object("fine"), scan.OutcomeClean)
 	a.flush(t, 1)
+	if told := <-a.told; told != "true <nil>" {
+		t.Errorf("told %q", told)
+	}
+}
+
+// A server that wants another password is not used, and neither the password nor
+// what the server says is told.
+func TestLogin(t *testing.T) {
+	password := randomSecret()
+	s := startRedis(t)
+	s.command(t, "ACL", "SETUSER", "gate", "on", ">"+password, "~p:*", "+getrange", "+pttl", "+set", "+ping")
+	s.command(t, "ACL", "SETUSER", "default", "off")
+	r := Redis{Address: s.address(), KeyPrefix: "p:", Username: "gate", PasswordFile: secretFile(t, password+"\n")}
+	a, b := startReplica(t, r, judge), startReplica(t, r, judge)
+	mustScan(t, a, object("fine"), scan.OutcomeClean)
+	a.flush(t, 1)
+	mustScan(t, b, object("fine"), scan.OutcomeClean)
+	if b.scans.scans.Load() != 0 {
+		t.Error("not shared")
+	}
+	r.PasswordFile = secretFile(t, "another password")
+	wrong := newCache(t, Config{Redis: &r})
+	if told := <-run(t, wrong); told != "false it answered with an error of kind WRONGPASS" {
+		t.Errorf("told %q", told)
+	}
+}
+
+// The queue of writes is bounded: what does not fit is dropped, nobody waits.
+func TestQueueIsBounded(t *testing.T) {
+	tier, err := newRedisTier(Redis{Address: "127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tier.ready.Store(true) // and nobody empties the queue
+	for range queueSize + 10 {
+		tier.put(key{}, entry{}, time.Minute)
+	}
+	if st := tier.stats(); st.Dropped != 10 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // Without Run, as in a command that scans one file, Redis is not asked.

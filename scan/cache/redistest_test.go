@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -32,8 +33,7 @@ func startRedis(t testing.TB, more ...string) *server {
 		}
 		t.Skip("redis-server is missing: run make install")
 	}
-	// Not t.TempDir: a socket's path may have 107 bytes only.
-	dir, err := os.MkdirTemp("", "redis")
+	dir, err := os.MkdirTemp("", "redis") //nolint:usetesting // a socket's path may have 107 bytes only
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func (s *server) command(t *testing.T, args ...string) string {
 	}
 	reply := make([]byte, 1024)
 	n, err := conn.Read(reply)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	return string(reply[:n])
@@ -104,6 +104,7 @@ func (s *server) command(t *testing.T, args ...string) string {
 // replica is one process's cache in front of a counted engine.
 type replica struct {
 	*Engine
+	told  <-chan string
 	cache *Cache
 	scans *counter
 }
@@ -113,17 +114,23 @@ type replica struct {
 func startReplica(t testing.TB, r Redis, e engineFunc) *replica {
 	t.Helper()
 	c := newCache(t, Config{Redis: &r})
-	run(t, c)
+	told := run(t, c)
 	waitFor(t, "Redis to be used", func() bool { return c.Stats().Shared.Up })
 	scans := &counter{Engine: e}
-	return &replica{c.Engine(Identity{Name: "av", Config: "1"}, scans, always("v1")), c, scans}
+	return &replica{c.Engine(Identity{Name: "av", Config: "1"}, scans, always("v1")), told, c, scans}
 }
 
-func run(t testing.TB, c *Cache) {
+// run returns what Run tells.
+func run(t testing.TB, c *Cache) <-chan string {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { c.Run(ctx); close(done) }()
+	told := make(chan string, 100)
+	go func() {
+		defer close(done)
+		c.Run(ctx, func(up bool, why error) { told <- fmt.Sprint(up, " ", why) })
+	}()
 	t.Cleanup(func() { cancel(); <-done })
+	return told
 }
 
 // waitFor polls what another process does and no channel tells.
