@@ -261,16 +261,17 @@ func (c *candidate) end() error {
 	}
 	size := c.decoded.total()
 	file := c.w.u.tables.hasMagic(c.start)
+	noise := !file && !textLike(c.start)
 	switch {
 	case size < minPiece && (!file || size < 16), size < c.minimum && !file:
 		return c.decoded.drop()
-	case c.foreign && !file && !textLike(c.start), c.foreign && c.isJWT():
+	case c.foreign && (noise || c.isJWT()):
 		return c.decoded.drop()
-	case c.blanks && !file && c.signs < c.length/32:
+	case c.blanks && noise && c.signs < c.length/32:
 		return c.decoded.drop() // words
-	case c.kinds&kindNonHex == 0 && size < bigPiece:
+	case c.kinds&kindNonHex == 0 && noise && size < bigPiece:
 		return c.decoded.drop() // a digest in hexadecimal
-	case !file && size < bigPiece && !textLike(c.start):
+	case noise && size < bigPiece:
 		return c.token()
 	}
 	return c.report(&c.decoded)

@@ -298,6 +298,20 @@ type failingReader struct{ err error }
 
 func (f failingReader) ReadAt([]byte, int64) (int, error) { return 0, f.err }
 
+func TestStoreThatTakesLessMakesTheBodyUnscannable(t *testing.T) {
+	store := &memoryStore{fail: fmt.Errorf("write: %w", scan.ErrTooLarge)}
+	for _, labels := range []scan.Labels{labelled("", "gzip"), labelled("application/json")} {
+		body := gz(t, eicar())
+		if len(labels.ContentType) > 0 {
+			body = []byte(`{"f":"` + b64(eicar()) + `"}`)
+		}
+		v, closer := content.New(content.Config{Store: store}).Unwrap(t.Context(), bodyObject(body), labels, scan.ContentLimits{}, func(scan.Object) {})
+		if err := closer.Close(); err != nil || v.Outcome != scan.OutcomeUnscannable || v.Cause != scan.CauseExpansion {
+			t.Errorf("verdict %+v (error %v)", v, err)
+		}
+	}
+}
+
 func TestDefectIsAnError(t *testing.T) {
 	store := &memoryStore{}
 	v, closer := content.New(content.Config{Store: store}).Unwrap(t.Context(), bodyObject(gz(t, eicar())), labelled("", "gzip"), scan.ContentLimits{}, func(scan.Object) {

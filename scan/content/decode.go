@@ -106,8 +106,8 @@ func (w *walk) expand(n *node, r io.Reader, wrapped int64) (decoded, error) {
 		if !ok {
 			return decoded{}, layer.Close()
 		}
-		if _, err := layer.Write((*block)[:k]); err != nil {
-			return decoded{}, fmt.Errorf("keep a decoded layer: %w", err)
+		if ok, err := w.keep(n, layer, (*block)[:k]); err != nil || !ok {
+			return decoded{}, err
 		}
 		if idle > 100 {
 			rerr = io.ErrNoProgress
@@ -123,6 +123,19 @@ func (w *walk) expand(n *node, r io.Reader, wrapped int64) (decoded, error) {
 		}
 		return decoded{layer: layer, err: rerr}, nil
 	}
+}
+
+// keep writes p to a layer. A store with a smaller limit than ours makes a
+// statement about the content.
+func (w *walk) keep(n *node, layer scan.Body, p []byte) (bool, error) {
+	switch _, err := layer.Write(p); {
+	case errors.Is(err, scan.ErrTooLarge):
+		w.refuse(n, scan.CauseExpansion, "expands to more bytes than the store takes")
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("keep a decoded layer: %w", err)
+	}
+	return true, nil
 }
 
 // account charges k more bytes of output to the limits: the absolute one first,

@@ -17,6 +17,19 @@
 //     What decodes is an object; a file that merely begins like a known format
 //     and does not decode is plain content.
 //
+// What is taken apart: the content codings gzip, deflate, br, zstd and
+// aws-chunked; multipart bodies and their transfer encodings; zip and tar
+// archives, gzip, bzip2, xz and zstd files; base64 in JSON, XML, urlencoded
+// forms and, from 1 KiB on, in any text; text in UTF-16 and UTF-32; mail
+// messages; batched HTTP messages; compressed gRPC messages.
+//
+// What is left to the engines, since the file around it is an object anyway:
+// 7z, RAR and all other archives (encrypted and split ones are recognised where
+// a header says so), documents, disk images. What nobody looks into: scripts
+// that put a file together, percent-encoding in several layers, hexadecimal in
+// JSON, ascii85, binhex, the fields of protobuf and other binary notations, all
+// messages of a mailbox but the first.
+//
 // It must not know engines, HTTP, Envoy, or how bodies are kept: it reads an
 // [io.ReaderAt] and puts decoded layers into a [scan.Store].
 package content

@@ -21,9 +21,12 @@ const (
 	// Mail forwards mail, each with up to three multipart bodies.
 	maxMailMultiparts = 9
 	maxArchives       = 8 // archives inside each other
-	maxPartHeader     = 8 << 10
-	maxHeaderLines    = 16
-	maxName           = 1 << 10 // bytes kept of a sender's file name
+	// maxReadings is how many times all bytes may be read as windows: once for
+	// each layer around an object, and several times for lenient readings.
+	maxReadings    = 64
+	maxPartHeader  = 8 << 10
+	maxHeaderLines = 16
+	maxName        = 1 << 10 // bytes kept of a sender's file name
 )
 
 // DefaultLimits returns the limits that stand in for zero values.

@@ -133,6 +133,9 @@ func (s *literalScanner) shortLine(line []byte) error {
 			return err
 		}
 	}
+	if s.length == 0 && len(line) < minLine {
+		return nil
+	}
 	line = bytes.Trim(line, " \t\r")
 	pure := len(line) > 0 && s.pure(line)
 	if s.length > 0 && pure && len(line) <= s.length {

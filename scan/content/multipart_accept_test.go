@@ -138,6 +138,11 @@ func TestNestedPartsHavePathsAndNames(t *testing.T) {
 	if got := u.names["body/gzip/part[0]"]; got != "all.gz" {
 		t.Errorf("name of the outer part is %q", got)
 	}
+	extended := form(`Content-Disposition: form-data; name="f"; filename*=UTF-8'en'%C3%BC.txt`, "data")
+	u = unwrap(t, []byte(extended), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{}, content.Config{})
+	if got := u.names["body/part[0]"]; got != "ü.txt" {
+		t.Errorf("extended name is %q", got)
+	}
 }
 
 func TestIdentityPartsAreWindowsOfTheBody(t *testing.T) {

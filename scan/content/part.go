@@ -148,8 +148,12 @@ func (h *partHeader) readDisposition() string {
 
 func (h *partHeader) dispositionValue(c *cursor, name string) string {
 	if name == "filename*" {
-		if !extendedUTF8(c.token()) {
+		value, ok := extendedUTF8(c.token())
+		if !ok {
 			return "extended file name"
+		}
+		if h.filename == "" {
+			h.filename = value
 		}
 		return ""
 	}
@@ -196,12 +200,12 @@ func (c *cursor) quotedOrToken() (string, bool) {
 	return "", false
 }
 
-// extendedUTF8 checks utf-8'[language]'value of RFC 8187.
-func extendedUTF8(s string) bool {
+// extendedUTF8 reads utf-8'[language]'value of RFC 8187.
+func extendedUTF8(s string) (string, bool) {
 	charset, rest, ok := strings.Cut(s, "'")
 	if !ok || !strings.EqualFold(charset, "utf-8") {
-		return false
+		return "", false
 	}
 	_, value, ok := strings.Cut(rest, "'")
-	return ok && value != "" && !strings.ContainsAny(value, "'*")
+	return unescapePercent(value), ok && value != "" && !strings.ContainsAny(value, "'*")
 }

@@ -44,8 +44,9 @@ func (s *sink) flush() error {
 		s.body = s.w.u.config.Store.Open(s.w.limits.MaxExpandedBytes)
 		s.w.layers.bodies = append(s.w.layers.bodies, s.body)
 	}
-	if _, err := s.body.Write(s.buf); err != nil {
-		return fmt.Errorf("keep an embedded piece: %w", err)
+	if ok, err := s.w.keep(s.n, s.body, s.buf); err != nil || !ok {
+		s.over = true
+		return err
 	}
 	s.size += int64(len(s.buf))
 	s.buf = s.buf[:0]

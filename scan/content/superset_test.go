@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portcullis-av/portcullis/scan"
 	"github.com/portcullis-av/portcullis/scan/content"
@@ -96,6 +97,27 @@ func TestLenientReadingHasBounds(t *testing.T) {
 		if u.verdict.Outcome != scan.OutcomeUnscannable {
 			t.Errorf("%.60s: %+v with %d objects", label, u.verdict, len(u.paths))
 		}
+	}
+}
+
+// TestOverlappingReadingsAreBounded nests lenient readings, of which each has
+// several of the same bytes.
+func TestOverlappingReadingsAreBounded(t *testing.T) {
+	body := string(noise(50_000, 1))
+	for i := range 9 {
+		body = fmt.Sprintf("Content-Type: multipart/mixed; boundary=n%d\n\n--n%d\r\nX: y\n\n\r\n\r\n--n%d\n%s\n--n%d--\n\r", i, i, i, body, i)
+	}
+	start := time.Now()
+	u := unwrap(t, []byte("MIME-Version: 1.0\n"+body), labelled("message/rfc822"), scan.ContentLimits{}, content.Config{})
+	var total int
+	for _, o := range u.objects {
+		total += len(o)
+	}
+	if total > 64*(len(body)+20) {
+		t.Errorf("%d bytes in %d objects of a body of %d", total, len(u.paths), len(body))
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("took %v", d)
 	}
 }
 

@@ -73,7 +73,8 @@ type walk struct {
 	visited  map[visit]struct{}
 	objects  int
 	parts    int
-	expanded int64
+	expanded int64 // bytes of all decoded layers
+	windows  int64 // bytes of all windows
 }
 
 func newWalk(ctx context.Context, u *Unwrapper, body scan.Object, limits scan.ContentLimits, found func(scan.Object)) *walk {
@@ -153,6 +154,12 @@ func (w *walk) examine(n *node) error {
 func (w *walk) window(n *node, p piece, off, end int64, sums ...io.Writer) error {
 	if off >= end || w.tooDeep(n, p) {
 		return nil
+	}
+	// Windows cost no memory but are read again; overlapping ones, as lenient
+	// readings have, must not multiply from layer to layer.
+	if w.windows += end - off; w.windows/maxReadings > w.root.Size+w.expanded {
+		w.refuse(n, scan.CauseExpansion, "the same bytes in too many objects")
+		return errHalt
 	}
 	content := io.NewSectionReader(n.obj.Content, off, end-off)
 	digest, err := w.digest(content, sums)
