@@ -180,7 +180,8 @@ func (s *service) drain() {
 	case <-done:
 	case <-timer.C:
 		s.log.Warn("exchanges were cut off at the end of the drain", slog.Int64("exchanges", s.gate.Open()))
+		// Nobody waits for done: that would be waiting for a handler whose scan
+		// heeds nothing.
 		s.grpc.Stop()
-		<-done
 	}
 }
