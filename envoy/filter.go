@@ -1,6 +1,8 @@
 package envoy
 
 import (
+	"strconv"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -16,6 +18,9 @@ const (
 	metadataNamespace = "portcullis"
 	// policyHeader is the gRPC metadata that names the Portcullis policy.
 	policyHeader = "x-portcullis-policy"
+	// adaptiveHeader tells Portcullis that overrides are obeyed, and how large a
+	// request Envoy can buffer.
+	adaptiveHeader = "x-portcullis-adaptive"
 )
 
 // filter is the external-processing filter; cluster is where Portcullis is.
@@ -64,8 +69,12 @@ func exactly(names ...string) *matcherv3.ListStringMatcher {
 }
 
 func (g gate) initialMetadata() []*corev3.HeaderValue {
-	if g.policy == "" {
-		return nil
+	var all []*corev3.HeaderValue
+	if g.policy != "" {
+		all = append(all, &corev3.HeaderValue{Key: policyHeader, Value: g.policy})
 	}
-	return []*corev3.HeaderValue{{Key: policyHeader, Value: g.policy}}
+	if g.profile == Adaptive {
+		all = append(all, &corev3.HeaderValue{Key: adaptiveHeader, Value: strconv.Itoa(bufferLimit)})
+	}
+	return all
 }

@@ -36,12 +36,24 @@ func (o Options) reasons() []reason {
 	}...)
 }
 
+func initialMetadataReason(g gate) string {
+	policy := "The policy for all traffic of this filter. A name that Portcullis does not know is refused, not ignored."
+	adaptive := "Tells Portcullis that this filter obeys mode overrides, and how many bytes of a request it can buffer. Without it a body that Envoy does not send is refused."
+	switch {
+	case g.profile != Adaptive:
+		return policy
+	case g.policy == "":
+		return adaptive
+	}
+	return adaptive + " " + policy
+}
+
 // filterReasons explains the filter itself; at is the path of its settings.
 func filterReasons(at string, g gate) []reason {
 	t := g.timers()
 	all := []reason{
 		{path: at + "grpc_service", text: "envoy_grpc, because google_grpc has no flow control and would hold bodies without bound. No retry_policy: it would buffer and replay the body. No timeout: the exchange is as long as its bodies."},
-		{path: at + "grpc_service/initial_metadata", text: "The policy for all traffic of this filter. A name that Portcullis does not know is refused, not ignored."},
+		{path: at + "grpc_service/initial_metadata", text: initialMetadataReason(g)},
 		{path: at + "failure_mode_allow", shown: "false", text: "Envoy's fail-open passes any failure, also one that a client can provoke. Fail-open belongs into Portcullis' policy (fail: open), where it obeys outcome ERROR alone."},
 		{path: at + "status_on_error", text: "Portcullis cannot be reached: 503 says try later; unset it would be 500."},
 		{path: at + "max_message_timeout", text: fmt.Sprintf("Lets Portcullis ask for more time, up to %s; unset it may not.", short(t.maxMessage))},

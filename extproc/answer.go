@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -33,6 +34,41 @@ func bodyAnswer(l scan.Leg, mutation *extprocv3.HeaderMutation) *extprocv3.Proce
 		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: b}}
 	}
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestBody{RequestBody: b}}
+}
+
+// chunkAnswer is an [outChunk] as a message that can carry more.
+func chunkAnswer(l scan.Leg, data []byte, end bool) *extprocv3.ProcessingResponse {
+	r := bodyAnswer(l, nil)
+	b := r.GetRequestBody()
+	if l == scan.Response {
+		b = r.GetResponseBody()
+	}
+	b.Response.BodyMutation = &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_StreamedResponse{
+		StreamedResponse: &extprocv3.StreamedBodyResponse{Body: data, EndOfStream: end},
+	}}
+	return r
+}
+
+// modeOverride asks Envoy for bodies. Body modes are literal, an unset one means
+// NONE; trailers must be sent, or the end of a body with trailers is never seen.
+func modeOverride(m modes) *filterv3.ProcessingMode {
+	return &filterv3.ProcessingMode{
+		RequestHeaderMode: filterv3.ProcessingMode_SEND, ResponseHeaderMode: filterv3.ProcessingMode_SEND,
+		RequestBodyMode: m.request.word(), ResponseBodyMode: m.response.word(),
+		RequestTrailerMode: filterv3.ProcessingMode_SEND, ResponseTrailerMode: filterv3.ProcessingMode_SEND,
+	}
+}
+
+// word is Envoy's word for a mode that we ask for.
+func (m mode) word() filterv3.ProcessingMode_BodySendMode {
+	switch m {
+	case modeBuffered:
+		return filterv3.ProcessingMode_BUFFERED
+	case modeDuplex:
+		return filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
+	case modeNone, modeUnknown, modeStreamed, modePartial, modeGRPC:
+	}
+	return filterv3.ProcessingMode_NONE
 }
 
 // trailersAnswer answers a trailers message and removes the named ones.

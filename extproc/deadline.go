@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -12,6 +13,59 @@ import (
 // Every wait of a stream has a deadline of ours: a body that arrives, a verdict
 // that is due, Envoy's close after a refusal, and the exchange as a whole.
 // Envoy's message timer does not run in FULL_DUPLEX.
+
+// startUpload begins to watch a body that is held while it arrives.
+func (s *stream) startUpload(l scan.Leg) {
+	w := &s.legs[l]
+	w.began, w.last, w.got = time.Now(), time.Now(), 0
+	w.deadline, _ = s.uploadDue(l, w.began)
+	s.rearm()
+}
+
+// graceOfRate is how long a body may arrive before its average rate counts.
+const graceOfRate = 10 * time.Second
+
+// uploadDue is when to look again at a body that arrives, or why it is over.
+// Envoy shows a BUFFERED body only when it is complete, so there is no pace to
+// judge then.
+func (s *stream) uploadDue(l scan.Leg, now time.Time) (next time.Time, over string) {
+	w, p := &s.legs[l], s.x.Policy()
+	next = w.began.Add(p.UploadTimeout)
+	if !now.Before(next) {
+		return next, "the body was not complete in " + p.UploadTimeout.String()
+	}
+	if s.machine.legs[l].mode == modeBuffered {
+		return next, ""
+	}
+	if idle := w.last.Add(p.UploadIdleTimeout); p.UploadIdleTimeout > 0 {
+		if !now.Before(idle) {
+			return idle, "nothing of the body came for " + p.UploadIdleTimeout.String()
+		}
+		next = earlier(next, idle)
+	}
+	if p.UploadMinRate > 0 {
+		took := now.Sub(w.began)
+		if took >= graceOfRate && float64(w.got) < float64(p.UploadMinRate)*took.Seconds() {
+			return now, "the body came at less than " + strconv.FormatInt(p.UploadMinRate, 10) + " bytes a second"
+		}
+		next = earlier(next, later(now.Add(time.Second), w.began.Add(graceOfRate)))
+	}
+	return next, ""
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
 
 func (s *stream) setDeadline(l scan.Leg, in time.Duration) {
 	s.legs[l].deadline = time.Now().Add(in)
@@ -53,18 +107,29 @@ func (s *stream) expired() (over bool, err error) {
 		if d.IsZero() || now.Before(d) {
 			continue
 		}
-		if s.machine.legs[l].phase == judging {
-			s.stopJudging(l)
-			s.settle(l, s.x.GiveUp(l))
-		} else {
-			s.settle(l, s.x.Expire(l))
-		}
-		if err := s.perform(); err != nil {
+		if err := s.legExpired(l, now); err != nil {
 			return true, err
 		}
 	}
 	s.rearm()
 	return false, nil
+}
+
+// legExpired acts on a leg whose deadline has passed: a verdict that did not
+// come, or a body that came too slowly, if it did.
+func (s *stream) legExpired(l scan.Leg, now time.Time) error {
+	if s.machine.legs[l].phase == judging {
+		s.stopJudging(l)
+		s.settle(l, s.x.GiveUp(l))
+		return s.perform()
+	}
+	next, over := s.uploadDue(l, now)
+	if over == "" {
+		s.legs[l].deadline = next
+		return nil
+	}
+	s.settle(l, s.x.Expire(l, over))
+	return s.perform()
 }
 
 func (s *stream) exchangeExpired() (bool, error) {

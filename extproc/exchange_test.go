@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -242,6 +243,104 @@ func TestUnknownPolicy(t *testing.T) {
 		res.MustBeLawful(t)
 		if res.Client.Status != 503 || res.Origin.Reached {
 			t.Errorf("the client saw %s", res.Client)
+		}
+	})
+}
+
+// adaptiveEnvoy is Envoy as the generator configures the adaptive profile.
+func adaptiveEnvoy() extproctest.Config {
+	c := extproctest.Adaptive()
+	c.ReceivingNamespaces = []string{"portcullis"}
+	c.MessageTimeout = 35 * time.Second
+	c.InitialMetadata = map[string]string{"x-portcullis-adaptive": "1048576"}
+	c.Ending = extproctest.EndHalfClose
+	return c
+}
+
+// In the adaptive profile bodies come only where they are wanted, and then they
+// are withheld as in the others.
+func TestAdaptive(t *testing.T) {
+	body := extproctest.Random(300<<10, 1)
+	for _, c := range []struct {
+		name              string
+		request, response bool
+		declared          bool
+	}{
+		{"both, declared length", true, true, true},
+		{"both, chunked", true, true, false},
+		{"request only", true, false, true},
+		{"response only", false, true, true},
+		{"none", false, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDoor()
+				d.engine = slow
+				d.policy.ScanRequest, d.policy.ScanResponse = c.request, c.response
+				m := extproctest.Message{Body: extproctest.Cut(body, 64<<10)}
+				if c.declared {
+					m.Headers = extproctest.H("content-length", strconv.Itoa(len(body)))
+				}
+				reply := extproctest.Message{Body: m.Body, Trailers: extproctest.H("x-sum", "1")}
+				res := extproctest.New(d.serve(t), adaptiveEnvoy()).Do(t.Context(), extproctest.Exchange{
+					Request: m, Origin: extproctest.Reply(reply),
+				})
+				res.MustBeLawful(t)
+				want := sha256.Sum256(body)
+				if res.Origin.SHA256 != want || res.Client.SHA256 != want || res.Client.Status != 200 {
+					t.Errorf("origin got %d bytes, client %d, status %d", res.Origin.Size, res.Client.Size, res.Client.Status)
+				}
+				r := <-d.records
+				for l, covered := range []bool{c.request, c.response} {
+					if got := r.Legs[l].Decision; got.Covered != covered || covered && got.Verdict.Cause != scan.CauseScanned {
+						t.Errorf("leg %d: %+v", l, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+// EICAR is stopped in the adaptive profile too.
+func TestAdaptiveInfected(t *testing.T) {
+	for _, length := range []string{"", "68"} {
+		for _, leg := range []scan.Leg{scan.Request, scan.Response} {
+			synctest.Test(t, func(t *testing.T) {
+				infected := extproctest.Message{Body: extproctest.Cut(extproctest.EICAR(), 20)}
+				if length != "" {
+					infected.Headers = extproctest.H("content-length", length)
+				}
+				ex := extproctest.Exchange{Request: infected}
+				if leg == scan.Response {
+					ex = extproctest.Exchange{Origin: extproctest.Reply(infected)}
+				}
+				d := newDoor()
+				res := extproctest.New(d.serve(t), adaptiveEnvoy()).Do(t.Context(), ex)
+				res.MustBeLawful(t)
+				// (The headers of an upload of unknown length may have left.)
+				if res.Client.Status != 403 || leg == scan.Request && res.Origin.Size != 0 {
+					t.Errorf("length %q, %s: the client saw %s, the origin %d bytes", length, leg, res.Client, res.Origin.Size)
+				}
+			})
+		}
+	}
+}
+
+// An override that Envoy ignores is noticed, and nothing passes as if scanned.
+func TestOverrideIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := adaptiveEnvoy()
+		cfg.AllowModeOverride = false
+		d := newDoor()
+		res := extproctest.New(d.serve(t), cfg).Do(t.Context(), extproctest.Exchange{
+			Request: extproctest.Message{Body: [][]byte{extproctest.EICAR()}},
+			Origin:  extproctest.Reply(extproctest.Message{Body: [][]byte{[]byte("done")}}),
+		})
+		if res.Client.Status != 502 {
+			t.Errorf("the client saw %s", res.Client)
+		}
+		if r := <-d.records; r.Legs[scan.Response].Decision.Verdict.Cause != scan.CauseUncoveredMode {
+			t.Errorf("recorded %+v", r.Legs)
 		}
 	})
 }

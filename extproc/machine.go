@@ -12,18 +12,31 @@ import (
 //
 // After a refusal or a failure it is over: every further event does nothing.
 type machine struct {
-	legs [2]legState
-	over bool
-	out  []action
+	legs     [2]legState
+	adaptive adaptive
+	over     bool
+	out      []action
 }
 
-// legState is one leg. left says that something of it may have left Envoy.
+// adaptive is what Envoy may be asked for at the request headers, when it sends
+// no bodies by itself and obeys.
+type adaptive struct {
+	on bool
+	// small says that the request's declared length fits Envoy's buffer.
+	small bool
+	// response says that the response's body is wanted.
+	response bool
+}
+
+// legState is one leg. left says that something of it may have left Envoy,
+// answered that its headers were answered.
 type legState struct {
 	phase    phase
 	mode     mode
 	body     bool // a body message came
 	trailers bool // the trailers message came
 	left     bool
+	answered bool
 }
 
 // take returns the actions that are due and forgets them. The slice is valid
@@ -39,6 +52,42 @@ func (m *machine) do(a action) { m.out = append(m.out, a) }
 // modes says how Envoy delivers the bodies; before any headers.
 func (m *machine) modes(request, response mode) {
 	m.legs[scan.Request].mode, m.legs[scan.Response].mode = request, response
+}
+
+// obeys says that Envoy was set up to obey mode overrides. It changes nothing
+// unless both legs are NONE, for Envoy ignores overrides otherwise.
+func (m *machine) obeys() {
+	m.adaptive.on = m.legs[scan.Request].mode == modeNone && m.legs[scan.Response].mode == modeNone
+}
+
+// wants says what the request's headers tell about both bodies; before planned
+// of the request leg.
+func (m *machine) wants(small, response bool) {
+	m.adaptive.small, m.adaptive.response = small, response
+}
+
+// asks settles the modes that the request's header answer asks for; held says
+// that its body is wanted. The response's length is not known yet, so its body
+// can only be asked for in FULL_DUPLEX.
+func (m *machine) asks(held bool) *modes {
+	if !m.adaptive.on {
+		return nil
+	}
+	want := modes{modeNone, modeNone}
+	if held {
+		want.request = modeDuplex
+		if m.adaptive.small {
+			want.request = modeBuffered
+		}
+	}
+	if m.adaptive.response {
+		want.response = modeDuplex
+	}
+	if want.request == modeNone && want.response == modeNone {
+		return nil
+	}
+	m.modes(want.request, want.response)
+	return &want
 }
 
 // undecided reports whether a leg waits for a verdict, or for more of a body
@@ -73,42 +122,45 @@ func (m *machine) opens(l scan.Leg) (whole, own, ok bool) {
 		m.fails("%s headers came twice", l)
 		return false, false, false
 	}
+	whole = s.mode.whole() || l == scan.Request && m.adaptive.on
 	if l == scan.Response && m.undecided(scan.Request) {
-		own = m.overtaken()
+		var disobeyed bool
+		own, disobeyed = m.overtaken()
+		whole = whole && !disobeyed
 	}
-	return s.mode.whole(), own, true
+	return whole, own, true
 }
 
-// overtaken says that response headers came while the request was held, which
-// makes the request moot. It returns whether they are Envoy's own: they are when
-// nothing of the request has left Envoy, for then no origin can have answered,
-// and this is a local reply (413, 504, a framing error; Envoy 1.37 and later,
-// #41769). They need not be after the header answer of BUFFERED: a request with
-// trailers and no body is never shown to us where trailers are not sent, and
-// then the origin has it.
-func (m *machine) overtaken() (own bool) {
+// overtaken says that response headers came while the request was held. own:
+// they are Envoy's own when nothing of the request has left Envoy, for then no
+// origin can have answered, and this is a local reply (413, 504, a framing error;
+// Envoy 1.37 and later, #41769); the request is moot then. They need not be after
+// a header answer: a request with trailers and no body is never shown to us in
+// BUFFERED where trailers are not sent, and then the origin has it.
+//
+// disobeyed: Envoy was asked for the request's body, and sent the response
+// without having sent any of it, so it ignores overrides and the origin has a
+// body that nobody scanned.
+func (m *machine) overtaken() (own, disobeyed bool) {
 	request := &m.legs[scan.Request]
+	if request.left && request.mode == modeDuplex && request.body {
+		return false, false // an origin that answers early; the upload goes on
+	}
+	disobeyed = m.adaptive.on && !request.body
 	request.phase = abandoned
 	m.do(action{kind: abandon, leg: scan.Request})
-	return !request.left
+	return !request.left, disobeyed
 }
 
 // planned says what the gate plans for a leg that opens said could begin. end
 // says that the headers came with the end of the stream.
 func (m *machine) planned(l scan.Leg, end, held, pass bool) {
-	s := &m.legs[l]
 	switch {
 	case m.over:
 	case held && end:
 		m.fails("a %s without a body was to be held", l)
 	case held:
-		s.phase = holding
-		if s.mode == modeBuffered {
-			// Envoy sends a BUFFERED body only after this answer, and keeps the
-			// headers until the body's answer; if there is one.
-			s.left = true
-			m.do(action{kind: sendHeaders, leg: l})
-		}
+		m.holds(l)
 	case !pass:
 		m.refuse(l)
 	default:
@@ -116,14 +168,34 @@ func (m *machine) planned(l scan.Leg, end, held, pass bool) {
 	}
 }
 
+// holds begins to hold a leg. Envoy sends a BUFFERED body, or one it is asked
+// for, only after the header answer. Of a BUFFERED one it keeps the headers until
+// the body's answer, if there is a body; of the others they may leave.
+func (m *machine) holds(l scan.Leg) {
+	s := &m.legs[l]
+	s.phase = holding
+	var ask *modes
+	if l == scan.Request {
+		ask = m.asks(true)
+	}
+	if s.mode == modeBuffered || ask != nil {
+		s.left, s.answered = true, true
+		m.do(action{kind: sendHeaders, leg: l, ask: ask})
+	}
+}
+
 // pass lets a leg go on from its headers.
 func (m *machine) pass(l scan.Leg, end bool) {
 	s := &m.legs[l]
-	s.phase, s.left = passing, true
+	s.phase, s.left, s.answered = passing, true, true
 	if end {
 		s.phase = ended
 	}
-	m.do(action{kind: sendHeaders, leg: l, marked: true})
+	var ask *modes
+	if l == scan.Request {
+		ask = m.asks(false)
+	}
+	m.do(action{kind: sendHeaders, leg: l, marked: true, ask: ask})
 }
 
 // bodyCame takes a body message.
@@ -136,6 +208,7 @@ func (m *machine) bodyCame(l scan.Leg, data payload, end bool) {
 		m.answeredBody(l, data)
 		return
 	}
+	s.body = true
 	switch s.phase {
 	case awaiting:
 		m.fails("%s body came before its headers", l)
@@ -257,9 +330,12 @@ func (m *machine) releases(l scan.Leg) {
 	default:
 		s.phase = releasing
 	}
-	s.left = true
-	m.do(action{kind: sendHeaders, leg: l, marked: true})
-	m.do(action{kind: release, leg: l, tail: follows})
+	late := s.answered
+	s.left, s.answered = true, true
+	if !late {
+		m.do(action{kind: sendHeaders, leg: l, marked: true})
+	}
+	m.do(action{kind: release, leg: l, tail: follows, late: late})
 }
 
 // passBuffered answers what Envoy waits for: the body message, the trailers, or

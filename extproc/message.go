@@ -58,6 +58,7 @@ func headOf(l scan.Leg, msg *extprocv3.HttpHeaders) gate.Head {
 	for _, line := range lines {
 		readHeader(&h, line)
 	}
+	h.Header = func(name string) string { return lookUp(lines, name) }
 	if l == scan.Request {
 		h.Headers = func() map[string]string { return joined(lines) }
 		h.Tunnel = h.Tunnel || h.Method == http.MethodConnect
@@ -123,12 +124,33 @@ func appendValue(have, more string) string {
 	return have + "," + more
 }
 
+func lookUp(lines []*corev3.HeaderValue, name string) string {
+	v := ""
+	for _, line := range lines {
+		if line.GetKey() == name {
+			v = appendValue(v, headerValue(line))
+		}
+	}
+	return v
+}
+
 func joined(lines []*corev3.HeaderValue) map[string]string {
 	m := make(map[string]string, len(lines))
 	for _, line := range lines {
 		m[line.GetKey()] = appendValue(m[line.GetKey()], headerValue(line))
 	}
 	return m
+}
+
+// ranges returns the names of headers that ask for a piece of a response.
+func ranges(h gate.Head) []string {
+	var names []string
+	for _, name := range []string{"range", "if-range"} {
+		if h.Header(name) != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // spoofed returns the names of headers that only Portcullis may set.

@@ -53,6 +53,9 @@ func (m mode) String() string {
 	}[m]
 }
 
+// modes are the body modes of both legs.
+type modes struct{ request, response mode }
+
 // whole reports whether the mode hands over a body before any of it goes on.
 func (m mode) whole() bool { return m == modeBuffered || m == modeDuplex }
 
@@ -96,6 +99,11 @@ type action struct {
 	tail tail    // release
 	// marked says that this answer carries the leg's verdict to the other side.
 	marked bool
+	// ask are the body modes to ask Envoy for, on the request's header answer of
+	// the adaptive profile.
+	ask *modes
+	// late says that a release's headers went out before the verdict.
+	late bool
 	// why is the reason of a fail, for people.
 	why string
 }

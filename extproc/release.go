@@ -14,6 +14,12 @@ type outflow struct {
 	tail tail
 	off  int64
 	crc  uint32
+	// admitted says that weight bytes were taken of what may be released at once.
+	admitted bool
+	weight   int64
+	// late says that the headers went out before the verdict, so that the first
+	// chunk carries the metadata.
+	late bool
 }
 
 func newOutflow(l scan.Leg, b scan.Body, t tail) *outflow {

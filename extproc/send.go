@@ -17,16 +17,25 @@ func (s *stream) send(answer any) error {
 	err := s.grpc.SendMsg(answer)
 	s.sendGuard.Stop()
 	if err != nil {
-		s.end = endAborted
-		return status.Error(codes.Canceled, "the stream was closed before an answer was sent")
+		return s.gone()
 	}
 	return nil
+}
+
+// gone is the end of a stream whose other side left while something was due.
+func (s *stream) gone() error {
+	s.end = endAborted
+	return status.Error(codes.Canceled, "the stream was closed before an answer was sent")
 }
 
 // sendHeaders answers headers: spoofed names are removed in every case, the
 // verdict is added where this answer carries it.
 func (s *stream) sendHeaders(a action) error {
-	return s.send(s.marked(a, headersAnswer(a.leg, s.mark(a))))
+	r := headersAnswer(a.leg, s.mark(a))
+	if a.ask != nil {
+		r.ModeOverride = modeOverride(*a.ask)
+	}
+	return s.send(s.marked(a, r))
 }
 
 // mark is the header mutation of an answer.
@@ -76,16 +85,68 @@ func (p payload) moveTo(dst []byte) payload {
 	return p
 }
 
-// startRelease begins to send a held body. One that is followed by the rest of
-// its leg is sent whole before anything else is taken, to keep the order.
+// startRelease begins to send a held body, once the bytes that are being released
+// at once over all exchanges leave room for it. One that is followed by the rest
+// of its leg is sent whole before anything else is taken, to keep the order.
 func (s *stream) startRelease(a action) error {
-	s.legs[a.leg].release = newOutflow(a.leg, s.x.Body(a.leg), a.tail)
-	for a.tail == tailMore && s.legs[a.leg].release != nil {
+	r := newOutflow(a.leg, s.x.Body(a.leg), a.tail)
+	r.late = a.late
+	s.legs[a.leg].release = r
+	weight := min(r.body.Size(), s.srv.cfg.ReleaseBytes)
+	if r.admitted = s.srv.releases.TryAcquire(weight); r.admitted {
+		r.weight = weight
+	}
+	if a.tail != tailMore {
+		if !r.admitted {
+			s.awaitRelease(a.leg, weight)
+		}
+		return nil
+	}
+	if !r.admitted {
+		if err := s.srv.releases.Acquire(s.ctx, weight); err != nil {
+			return s.gone()
+		}
+		r.admitted, r.weight = true, weight
+	}
+	for s.legs[a.leg].release != nil {
 		if err := s.releaseStep(a.leg); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// awaitRelease lets the owner go on with the other leg meanwhile.
+func (s *stream) awaitRelease(l scan.Leg, weight int64) {
+	go func() {
+		if s.srv.releases.Acquire(s.ctx, weight) != nil {
+			return
+		}
+		select {
+		case s.admitted <- admission{l, weight}:
+		case <-s.ctx.Done():
+			s.srv.releases.Release(weight)
+		}
+	}()
+}
+
+// admit lets a release go on that had to wait, unless it was called off.
+func (s *stream) admit(a admission) {
+	r := s.legs[a.leg].release
+	if r == nil {
+		s.srv.releases.Release(a.weight)
+		return
+	}
+	r.admitted, r.weight = true, a.weight
+}
+
+// endRelease gives back what a release had taken.
+func (s *stream) endRelease(l scan.Leg) {
+	r := s.legs[l].release
+	s.legs[l].release = nil
+	if r != nil && r.admitted {
+		s.srv.releases.Release(r.weight)
+	}
 }
 
 // releaseStep sends one chunk, and what follows the last.
@@ -105,14 +166,14 @@ func (s *stream) releaseStep(l scan.Leg) error {
 	}
 	if chunk != nil {
 		chunk.end = last && r.tail == tailEnd
-		if err := s.send(chunk); err != nil {
+		if err := s.send(s.lateMetadata(r, chunk)); err != nil {
 			return err
 		}
 	}
 	if !last {
 		return nil
 	}
-	s.legs[l].release = nil
+	s.endRelease(l)
 	s.x.Free(l)
 	s.machine.released(l)
 	if r.tail == tailTrailers {
@@ -121,13 +182,26 @@ func (s *stream) releaseStep(l scan.Leg) error {
 	return nil
 }
 
+// lateMetadata puts the verdict's metadata on the first chunk of a leg whose
+// headers were answered before there was a verdict.
+func (s *stream) lateMetadata(r *outflow, c *outChunk) any {
+	if !r.late {
+		return c
+	}
+	r.late = false
+	answer := chunkAnswer(c.leg, c.bytes(), c.end)
+	answer.DynamicMetadata = legMetadata(c.leg, s.x, s.legs[c.leg].decision)
+	return answer
+}
+
 // refuse answers in place of the origin or the client's request, then waits for
 // Envoy to close.
 func (s *stream) refuse(l scan.Leg) error {
 	d := s.legs[l].decision
 	s.stopJudging(scan.Request)
 	s.stopJudging(scan.Response)
-	s.legs[scan.Request].release, s.legs[scan.Response].release = nil, nil
+	s.endRelease(scan.Request)
+	s.endRelease(scan.Response)
 	r := immediateAnswer(s.x.Refuse(l, d), details(d.Verdict))
 	r.DynamicMetadata = legMetadata(l, s.x, d)
 	if err := s.send(r); err != nil {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -31,6 +33,10 @@ type Config struct {
 	SendTimeout time.Duration
 	// CloseTimeout is how long a refused stream waits for Envoy's close; 5 s.
 	CloseTimeout time.Duration
+	// ReleaseBytes bounds the bytes that are being sent to Envoy at once over all
+	// exchanges; 128 MiB. Envoy keeps what a slow receiver does not take, so this
+	// is what it can be given in one burst.
+	ReleaseBytes int64
 }
 
 func (c Config) withDefaults() Config {
@@ -43,6 +49,9 @@ func (c Config) withDefaults() Config {
 	if c.CloseTimeout <= 0 {
 		c.CloseTimeout = 5 * time.Second
 	}
+	if c.ReleaseBytes <= 0 {
+		c.ReleaseBytes = 128 << 20
+	}
 	return c
 }
 
@@ -54,13 +63,16 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *Metrics
+	// releases are the bytes that may be on their way to Envoy at once.
+	releases *semaphore.Weighted
 }
 
 var _ extprocv3.ExternalProcessorServer = (*Server)(nil)
 
 // NewServer returns a server that brings bodies to g.
 func NewServer(g *gate.Gate, cfg Config, log *slog.Logger, m *Metrics) *Server {
-	return &Server{gate: g, cfg: cfg.withDefaults(), log: log, metrics: m}
+	cfg = cfg.withDefaults()
+	return &Server{gate: g, cfg: cfg, log: log, metrics: m, releases: semaphore.NewWeighted(cfg.ReleaseBytes)}
 }
 
 // Process serves one exchange. It returns OK only after Envoy has closed its
@@ -83,6 +95,22 @@ func (s *Server) Process(g grpc.BidiStreamingServer[extprocv3.ProcessingRequest,
 // policy that exists, which refuses the exchange.
 func routePolicy(ctx context.Context) string {
 	return strings.Join(metadata.ValueFromIncomingContext(ctx, MetadataPolicy), ",")
+}
+
+// MetadataAdaptive is the gRPC initial metadata by which a generated filter of the
+// adaptive profile says that it obeys mode overrides, and up to which declared
+// length, in bytes, it can buffer a request. Nothing else tells: without it a
+// body that Envoy does not send is refused rather than asked for in vain.
+const MetadataAdaptive = "x-portcullis-adaptive"
+
+// adaptiveLimit reads [MetadataAdaptive]; what is no number is no permission.
+func adaptiveLimit(ctx context.Context) (limit int64, ok bool) {
+	values := metadata.ValueFromIncomingContext(ctx, MetadataAdaptive)
+	if len(values) != 1 {
+		return 0, false
+	}
+	limit, err := strconv.ParseInt(values[0], 10, 64)
+	return limit, err == nil && limit >= 0
 }
 
 // peerGone reports whether a receive error is Envoy's ordinary way to end: it

@@ -33,9 +33,10 @@ type stream struct {
 	sendGuard *time.Timer
 	end       string
 
-	in     chan received
-	judged chan judgement
-	stuck  chan struct{}
+	in       chan received
+	judged   chan judgement
+	admitted chan admission // a release that had to wait may go on
+	stuck    chan struct{}
 }
 
 // legWork is what the owner keeps of one leg.
@@ -44,6 +45,9 @@ type legWork struct {
 	remove   []string // headers of ours that the other side sent
 	trailers []string // the same among the trailers
 	deadline time.Time
+	began    time.Time // of a held body
+	last     time.Time // when bytes of it came
+	got      int64
 	release  *outflow
 	stop     context.CancelFunc // ends the judging
 }
@@ -51,6 +55,11 @@ type legWork struct {
 type received struct {
 	msg *inbound
 	err error
+}
+
+type admission struct {
+	leg    scan.Leg
+	weight int64
 }
 
 type judgement struct {
@@ -65,6 +74,7 @@ func newStream(s *Server, g grpc.BidiStreamingServer[extprocv3.ProcessingRequest
 		deadline: time.Now().Add(s.cfg.MaxExchange),
 		in:       make(chan received, 1),
 		judged:   make(chan judgement, 2), // one a leg: judging never blocks on its report
+		admitted: make(chan admission),
 		stuck:    make(chan struct{}),
 	}
 	st.timer = time.NewTimer(s.cfg.MaxExchange)
@@ -111,6 +121,8 @@ func (s *stream) receive() {
 // finish frees everything; the exchange is recorded exactly once.
 func (s *stream) finish() {
 	s.cancel()
+	s.endRelease(scan.Request)
+	s.endRelease(scan.Response)
 	s.timer.Stop()
 	s.sendGuard.Stop()
 	if s.x != nil {
@@ -140,6 +152,9 @@ func (s *stream) turn() (over bool, err error) {
 	case j := <-s.judged:
 		s.decide(j)
 		return false, s.perform()
+	case a := <-s.admitted:
+		s.admit(a)
+		return false, nil
 	case <-s.timer.C:
 		return s.expired()
 	case <-s.grpc.Context().Done():
@@ -151,7 +166,7 @@ func (s *stream) turn() (over bool, err error) {
 
 func (s *stream) releasingLeg() (scan.Leg, bool) {
 	for _, l := range [...]scan.Leg{scan.Request, scan.Response} {
-		if s.legs[l].release != nil {
+		if r := s.legs[l].release; r != nil && r.admitted {
 			return l, true
 		}
 	}
@@ -189,6 +204,9 @@ func (s *stream) peerClosed(err error) (bool, error) {
 func (s *stream) take(msg *inbound) {
 	if s.x == nil && msg.req != nil {
 		s.machine.modes(modesOf(msg.req))
+		if _, ok := adaptiveLimit(s.ctx); ok {
+			s.machine.obeys()
+		}
 		if msg.req.GetObservabilityMode() {
 			s.machine.fails("observability_mode is on: Envoy ignores every answer, so nothing would be withheld; switch it off")
 			return
@@ -224,14 +242,28 @@ func (s *stream) headers(l scan.Leg, msg *extprocv3.HttpHeaders) {
 		s.begin(l, head)
 	}
 	if l == scan.Request {
-		s.legs[l].remove = spoofed(msg.GetHeaders())
+		s.prepare(head, msg)
 	}
 	plan := s.plan(l, head, whole, own)
 	s.legs[l].decision = plan.Decision
 	if plan.Hold {
-		s.setDeadline(l, s.x.Policy().UploadTimeout)
+		s.startUpload(l)
 	}
 	s.machine.planned(l, head.Empty, plan.Hold, plan.Decision.Action == scan.Pass)
+}
+
+// prepare settles what the request's headers decide for both legs: which headers
+// must not go on, and in the adaptive profile which bodies to ask for.
+func (s *stream) prepare(head gate.Head, msg *extprocv3.HttpHeaders) {
+	w := &s.legs[scan.Request]
+	w.remove = spoofed(msg.GetHeaders())
+	if s.x.Covers(scan.Response) && !s.x.Policy().PassPartial {
+		// A piece of a file cannot be judged, so the whole of it is asked for.
+		w.remove = append(w.remove, ranges(head)...)
+	}
+	if limit, ok := adaptiveLimit(s.ctx); ok {
+		s.machine.wants(head.ContentLength >= 0 && head.ContentLength <= limit, s.x.Covers(scan.Response))
+	}
 }
 
 // begin starts the exchange with its first headers. Response headers come first
@@ -303,17 +335,43 @@ func (s *stream) do(a action) (replaced bool, err error) {
 // hold gives bytes to the gate. If it cannot keep them it has decided, and the
 // actions that assumed they are held are replaced.
 func (s *stream) hold(a action) (replaced bool) {
+	w := &s.legs[a.leg]
+	w.got += int64(a.data.size())
+	w.last = time.Now()
 	for i, piece := range a.data {
-		d, ok := s.x.Append(a.leg, piece)
+		d, ok := s.keep(a.leg, piece)
 		if ok {
 			continue
 		}
 		s.clearDeadline(a.leg)
-		s.legs[a.leg].decision = d
+		w.decision = d
 		s.machine.unheld(a.leg, a.data[i:], a.end, d.Action == scan.Pass)
 		return true
 	}
 	return false
+}
+
+// roomInterval is how often a sender that is held back tries again.
+const roomInterval = 10 * time.Millisecond
+
+// keep holds one piece. While there is no room nothing is received, so that
+// Envoy, whose window fills up, holds the sender back; but not for long.
+func (s *stream) keep(l scan.Leg, piece []byte) (d gate.Decision, ok bool) {
+	giveUp := time.Now().Add(gate.OverloadWait)
+	for {
+		d, wait, ok := s.x.Append(l, piece)
+		if ok || !wait {
+			return d, ok
+		}
+		if time.Now().After(giveUp) {
+			return s.x.Overload(l), false
+		}
+		select {
+		case <-time.After(roomInterval):
+		case <-s.ctx.Done():
+			return s.x.Overload(l), false
+		}
+	}
 }
 
 func (s *stream) judge(l scan.Leg) {

@@ -16,7 +16,8 @@ var ErrTooLarge = errors.New("body is larger than its limit")
 type Body interface {
 	// Write adds a copy of p to the end. The error is [ErrTooLarge], or an
 	// [*Error] of KindOverload (budget) or KindSpool (disk); then nothing of p
-	// was added, the body keeps what it had and takes no more.
+	// was added and the body keeps what it had. After an overload the same Write
+	// may be tried again, after the others the body takes no more.
 	io.Writer
 	// Seal ends the writing; the digest of all bytes is known from then on.
 	Seal() error

@@ -39,7 +39,8 @@ const (
 	CauseScanTimeout      Cause = "scan-timeout"      // this content took too long; the engine still answers others
 	CauseEngineLimit      Cause = "engine-limit"      // the engine stopped at one of its own limits
 	CausePartialContent   Cause = "partial-content"   // a range or a piece of an upload
-	CauseUploadDeadline   Cause = "upload-deadline"   // the body was not complete in time
+	CauseUploadDeadline   Cause = "upload-deadline"   // the body was not complete in time, or came too slowly
+	CauseEndlessStream    Cause = "endless-stream"    // a body that by its type never ends, such as server-sent events
 	CauseUncoveredMode    Cause = "uncovered-mode"    // Envoy does not deliver the body that the policy covers
 	CauseTunnel           Cause = "tunnel"            // Upgrade or CONNECT: no body that ends
 	CauseAmbiguousHeaders Cause = "ambiguous-headers" // e.g. two Content-Type lines
@@ -55,7 +56,6 @@ const (
 	CauseOverload          Cause = "overload"           // out of memory or disk budget, slots or queue time
 	CauseSpool             Cause = "spool"              // a body could not be kept or read back whole
 	CauseUnknownPolicy     Cause = "unknown-policy"     // Envoy's route names a policy that does not exist
-	CauseDraining          Cause = "draining"           // the service is shutting down
 	CauseInternal          Cause = "internal"           // a defect of Portcullis; please report it
 )
 
@@ -67,9 +67,9 @@ func Causes() []Cause {
 		CauseForbiddenType, CauseEncrypted, CauseMacro, CauseBomb, CauseAmbiguousArchive, CausePartialArchive,
 		CauseActiveContent, CauseInvalidFile, CauseEnginePolicy,
 		CauseTooLarge, CauseUnknownCoding, CauseMalformedCoding, CauseMalformedBody, CauseTooDeep, CauseTooManyObjects,
-		CauseExpansion, CauseScanTimeout, CauseEngineLimit, CausePartialContent, CauseUploadDeadline, CauseUncoveredMode,
+		CauseExpansion, CauseScanTimeout, CauseEngineLimit, CausePartialContent, CauseUploadDeadline, CauseEndlessStream, CauseUncoveredMode,
 		CauseTunnel, CauseAmbiguousHeaders, CauseRuleFailed,
 		CauseEngineUnreachable, CauseEngineTimeout, CauseEngineProtocol, CauseEngineRefused, CauseOverload, CauseSpool,
-		CauseUnknownPolicy, CauseDraining, CauseInternal,
+		CauseUnknownPolicy, CauseInternal,
 	}
 }

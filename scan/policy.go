@@ -62,11 +62,19 @@ type Policy struct {
 	ScanTimeout time.Duration
 	// UploadTimeout bounds the time from a leg's headers to its end.
 	UploadTimeout time.Duration
+	// UploadIdleTimeout bounds the time between two pieces of a body; 0 is none.
+	UploadIdleTimeout time.Duration
+	// UploadMinRate is the least a body must bring on average once it has been
+	// arriving for 10 s, in bytes a second; 0 is none.
+	UploadMinRate int64
 	// FailOpen passes outcome ERROR, and that only.
 	FailOpen bool
 	// PassUnscannable passes outcome UNSCANNABLE, save for the causes a door
 	// must never pass ([CauseUncoveredMode]).
 	PassUnscannable bool
+	// PassPartial passes ranges and pieces of uploads in which no engine found
+	// anything: as UNSCANNABLE, for what is beside them was not seen.
+	PassPartial bool
 	// Enforce false passes everything and reports what would have happened.
 	Enforce bool
 	// ShowThreats lets block answers name the malware.
@@ -94,16 +102,17 @@ func (p *Policy) Covers(l Leg) bool {
 }
 
 // ActionFor turns a verdict into what happens to the body. Only CLEAN passes by
-// itself; an undecided verdict is an ERROR.
+// itself; an undecided verdict is an ERROR. Fail-open passes an ERROR of an
+// engine or of the spool, never one that a client can provoke.
 func (p *Policy) ActionFor(v Verdict) Action {
 	pass := !p.Enforce
 	switch v.Outcome {
 	case OutcomeClean:
 		pass = true
 	case OutcomeUnscannable:
-		pass = pass || p.PassUnscannable && v.Cause != CauseUncoveredMode
+		pass = pass || p.PassUnscannable && v.Cause != CauseUncoveredMode || p.PassPartial && v.Cause == CausePartialContent
 	case OutcomeError, OutcomeUndecided:
-		pass = pass || p.FailOpen
+		pass = pass || p.FailOpen && engineFailed(v.Cause)
 	case OutcomePolicy, OutcomeInfected:
 	}
 	if pass {
@@ -112,13 +121,21 @@ func (p *Policy) ActionFor(v Verdict) Action {
 	return Block
 }
 
+// engineFailed reports whether an ERROR is one that fail-open is for. Overload,
+// a rule and a defect of our own are not: a client can provoke them, and must
+// not be able to choose that its body passes unscanned.
+func engineFailed(c Cause) bool {
+	switch c {
+	case CauseEngineUnreachable, CauseEngineTimeout, CauseEngineProtocol, CauseEngineRefused, CauseSpool:
+		return true
+	}
+	return false
+}
+
 // Attributes of an exchange, as far as they are known when the policy is
 // chosen: at the request headers. All of it is untrusted.
 type Attributes struct {
 	Method, Scheme, Host, Path string
-	// Header returns the values of a header by its lower-case name, joined
-	// with a comma, or "".
-	Header func(name string) string
 	// Headers are all headers by lower-case name, repeated ones joined with a comma.
 	Headers func() map[string]string
 }

@@ -1,19 +1,21 @@
 package scan_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/portcullis-av/portcullis/scan"
 )
 
 // Over every outcome, cause and switch: CLEAN passes, INFECTED and POLICY pass
-// only where nothing is enforced, ERROR obeys fail-open alone, UNSCANNABLE its
-// own switch alone, and an uncovered mode no switch at all.
+// only where nothing is enforced, ERROR of an engine or the spool obeys fail-open
+// alone, UNSCANNABLE its own switch and that for pieces, and an uncovered mode no
+// switch at all.
 func TestActionFor(t *testing.T) {
 	causes := append(scan.Causes(), "")
 	outcomes := append(scan.Outcomes(), scan.OutcomeUndecided, scan.Outcome(200))
-	for i := range 8 {
-		p := scan.Policy{Enforce: i&1 != 0, FailOpen: i&2 != 0, PassUnscannable: i&4 != 0}
+	for i := range 16 {
+		p := scan.Policy{Enforce: i&1 != 0, FailOpen: i&2 != 0, PassUnscannable: i&4 != 0, PassPartial: i&8 != 0}
 		for _, o := range outcomes {
 			for _, c := range causes {
 				want := scan.Block
@@ -33,9 +35,18 @@ func mayPass(p scan.Policy, o scan.Outcome, c scan.Cause) bool {
 	if !p.Enforce {
 		return true
 	}
-	return o == scan.OutcomeClean ||
-		(o == scan.OutcomeError || o == scan.OutcomeUndecided) && p.FailOpen ||
-		o == scan.OutcomeUnscannable && p.PassUnscannable && c != scan.CauseUncoveredMode
+	switch o {
+	case scan.OutcomeClean:
+		return true
+	case scan.OutcomeError, scan.OutcomeUndecided:
+		// What a client can provoke (overload, a rule, a defect) is not among them.
+		return p.FailOpen && slices.Contains([]scan.Cause{
+			"engine-unreachable", "engine-timeout", "engine-protocol", "engine-refused", "spool",
+		}, c)
+	case scan.OutcomeUnscannable:
+		return p.PassUnscannable && c != scan.CauseUncoveredMode || p.PassPartial && c == scan.CausePartialContent
+	}
+	return false
 }
 
 // A policy that nobody filled in passes only because it enforces nothing; the

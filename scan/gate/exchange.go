@@ -3,7 +3,10 @@ package gate
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/portcullis-av/portcullis/scan"
@@ -16,6 +19,7 @@ type Exchange struct {
 	setup   *Setup
 	policy  *scan.Policy
 	broken  *scan.Verdict // set when no policy could be chosen
+	crowded bool          // one exchange too many
 	id      string
 	start   time.Time
 	request Head
@@ -30,8 +34,10 @@ type leg struct {
 	head     Head
 	begun    time.Time
 	body     scan.Body
+	partial  *scan.Verdict // set when the leg carries a piece only
 	decision Decision
 	held     time.Duration
+	read     atomic.Bool // a judging goroutine reads the body
 	judged   Judgement
 	found    findings
 }
@@ -63,11 +69,41 @@ func (x *Exchange) Plan(l scan.Leg, h Head, delivered bool) Plan {
 		return x.planned(l, unscannable(scan.CauseTunnel, "an Upgrade or CONNECT has no body that ends"))
 	case !delivered:
 		return x.planned(l, unscannable(scan.CauseUncoveredMode, "Envoy's processing mode does not deliver this leg's body"))
+	case endless(l, h):
+		return x.planned(l, unscannable(scan.CauseEndlessStream, "server-sent events have no end to wait for"))
 	case h.ContentLength > x.policy.MaxBodyBytes:
 		return x.planned(l, tooLarge(x.policy))
+	case x.crowded || x.setup.Full():
+		return x.planned(l, overloaded())
+	}
+	if detail, partial := x.setup.Partial(l, h); partial {
+		v := unscannable(scan.CausePartialContent, detail)
+		if x.policy.ActionFor(v) == scan.Block {
+			return x.planned(l, v)
+		}
+		s.partial = &v
 	}
 	s.body = x.setup.Store.Open(x.policy.MaxBodyBytes)
 	return Plan{Hold: true}
+}
+
+// endless reports whether a response is by its type one that never ends.
+func endless(l scan.Leg, h Head) bool {
+	if l != scan.Response {
+		return false
+	}
+	return slices.ContainsFunc(h.Labels.ContentType, func(v string) bool {
+		mediaType, _, _ := strings.Cut(v, ";")
+		return strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream")
+	})
+}
+
+// overloaded is the verdict for a body that is not even begun.
+func overloaded() scan.Verdict {
+	return scan.Verdict{
+		Outcome: scan.OutcomeError, Cause: scan.CauseOverload,
+		Detail: "too many exchanges are open, or the spool is nearly full",
+	}
 }
 
 // PassUntouched lets a leg go on unscanned although the policy covers it; for
@@ -86,24 +122,40 @@ func (x *Exchange) planned(l scan.Leg, v scan.Verdict) Plan {
 // decide turns a verdict into the leg's one decision.
 func (x *Exchange) decide(l scan.Leg, v scan.Verdict) Decision {
 	s := &x.legs[l]
+	if s.partial != nil {
+		v = scan.Worst(v, *s.partial) // what is beside the piece was not seen
+	}
 	s.decided, s.held = true, time.Since(s.begun)
 	s.decision = Decision{Action: x.policy.ActionFor(v), Covered: true, Verdict: v}
 	return s.decision
 }
 
-// Append holds a copy of p. When the body cannot be held, ok is
-// false and the decision stands: a door that may pass the leg releases what is
-// held, then p, then the rest as it comes.
-func (x *Exchange) Append(l scan.Leg, p []byte) (d Decision, ok bool) {
-	if _, err := x.legs[l].body.Write(p); err != nil {
-		return x.decide(l, x.notHeld(err)), false
+// Append holds a copy of p. When the body cannot be held, ok is false and the
+// decision stands: a door that may pass the leg releases what is held, then p,
+// then the rest as it comes. An overload may be over soon: wait says that a door
+// may try again, up to [OverloadWait], before it calls Overload.
+func (x *Exchange) Append(l scan.Leg, p []byte) (d Decision, wait, ok bool) {
+	_, err := x.legs[l].body.Write(p)
+	switch {
+	case err == nil:
+		return Decision{}, false, true
+	case scan.KindOf(err) == scan.KindOverload:
+		return Decision{}, true, false
 	}
-	return Decision{}, true
+	return x.decide(l, x.notHeld(err)), false, false
 }
 
-// Expire decides about a leg whose body was not complete in time.
-func (x *Exchange) Expire(l scan.Leg) Decision {
-	return x.decide(l, unscannable(scan.CauseUploadDeadline, "the body was not complete in "+x.policy.UploadTimeout.String()))
+// OverloadWait is how long a door holds back a sender for whose bytes there is
+// no room before it gives up.
+const OverloadWait = time.Second
+
+// Overload decides about a leg for whose bytes there was no room.
+func (x *Exchange) Overload(l scan.Leg) Decision { return x.decide(l, overloaded()) }
+
+// Expire decides about a leg whose body did not come in time; why says which
+// time was over.
+func (x *Exchange) Expire(l scan.Leg, why string) Decision {
+	return x.decide(l, unscannable(scan.CauseUploadDeadline, why))
 }
 
 // Judge scans the held body in a goroutine and calls done from it, exactly once,
@@ -112,7 +164,12 @@ func (x *Exchange) Expire(l scan.Leg) Decision {
 func (x *Exchange) Judge(ctx context.Context, l scan.Leg, done func(Judgement)) {
 	s := &x.legs[l]
 	body, labels, scanning := s.body, s.head.Labels, x.scanning(l)
-	x.judging.Go(func() { done(scanning.judge(ctx, body, "", labels)) })
+	s.read.Store(true)
+	x.judging.Go(func() {
+		j := scanning.judge(ctx, body, "", labels)
+		s.read.Store(false)
+		done(j)
+	})
 }
 
 func (x *Exchange) scanning(l scan.Leg) scanning {
@@ -141,10 +198,11 @@ func (x *Exchange) GiveUp(l scan.Leg) Decision {
 // Body is what is held of a leg whose plan was to hold it.
 func (x *Exchange) Body(l scan.Leg) scan.Body { return x.legs[l].body }
 
-// Free gives a leg's body back early, once it is released.
+// Free gives a leg's body back early, once it is released; but not under the
+// hands of an engine that was given up and may still read it.
 func (x *Exchange) Free(l scan.Leg) {
-	if b := x.legs[l].body; b != nil {
-		_ = b.Close() // an unlinked file: nothing to lose, nothing to do
+	if s := &x.legs[l]; s.body != nil && !s.read.Load() {
+		_ = s.body.Close() // an unlinked file: nothing to lose, nothing to do
 	}
 }
 

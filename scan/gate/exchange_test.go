@@ -71,7 +71,7 @@ func TestFinish(t *testing.T) {
 		"nothing came":           func(*testing.T, *gate.Exchange) {},
 		"planned, nothing held":  func(_ *testing.T, x *gate.Exchange) { x.Plan(scan.Request, gate.Head{ContentLength: -1}, true) },
 		"cut off while it comes": hold,
-		"expired":                func(t *testing.T, x *gate.Exchange) { hold(t, x); x.Expire(scan.Request) },
+		"expired":                func(t *testing.T, x *gate.Exchange) { hold(t, x); x.Expire(scan.Request, "too slow") },
 		"both legs": func(t *testing.T, x *gate.Exchange) {
 			hold(t, x)
 			x.Plan(scan.Response, gate.Head{ContentLength: -1}, true)

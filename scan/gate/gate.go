@@ -30,6 +30,15 @@ type Setup struct {
 	Store    scan.Store
 	Unwrap   scan.Unwrapper
 	Observer Observer
+	// MaxExchanges is how many exchanges may be open at once; above it covered
+	// legs are answered with ERROR (overload). 0 is no bound.
+	MaxExchanges int64
+	// Full reports that no more bodies should be begun: the spool's budget is
+	// nearly used up. Nil is never.
+	Full func() bool
+	// Partial reports that a leg carries only a piece of a content, and says
+	// which, from its headers. Nil recognises none.
+	Partial func(l scan.Leg, h Head) (detail string, partial bool)
 }
 
 // Gate holds and judges bodies. It is safe for concurrent use.
@@ -46,7 +55,15 @@ func New(s Setup) *Gate {
 }
 
 // Swap replaces the setup for exchanges that begin from now on.
-func (g *Gate) Swap(s Setup) { g.setup.Store(&s) }
+func (g *Gate) Swap(s Setup) {
+	if s.Full == nil {
+		s.Full = func() bool { return false }
+	}
+	if s.Partial == nil {
+		s.Partial = func(scan.Leg, Head) (string, bool) { return "", false }
+	}
+	g.setup.Store(&s)
+}
 
 // Open is the number of exchanges that have not finished.
 func (g *Gate) Open() int64 { return g.open.Load() }
@@ -54,8 +71,9 @@ func (g *Gate) Open() int64 { return g.open.Load() }
 // Begin starts an exchange. policyName is what the operator's route asks for, or
 // "": it must never come from a client. Finish must be called in the end.
 func (g *Gate) Begin(h Head, policyName string) *Exchange {
-	g.open.Add(1)
+	open := g.open.Add(1)
 	x := &Exchange{gate: g, setup: g.setup.Load(), id: newID(), start: time.Now(), request: h}
+	x.crowded = x.setup.MaxExchanges > 0 && open > x.setup.MaxExchanges
 	p, err := x.setup.Policies.Choose(h.Attributes, policyName)
 	if err == nil {
 		x.policy = p

@@ -20,6 +20,9 @@ type Head struct {
 	Status int
 	// Labels describe the body.
 	Labels scan.Labels
+	// Header returns the values of a header by its lower-case name, joined with
+	// a comma, or "".
+	Header func(name string) string
 	// ContentLength in bytes, -1 when not declared.
 	ContentLength int64
 	// Tunnel says that the leg is an Upgrade or CONNECT: no body that ends.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"flag"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -96,7 +97,7 @@ func hold(t *testing.T, x *gate.Exchange) {
 	if p := x.Plan(scan.Request, gate.Head{ContentLength: -1}, true); !p.Hold {
 		t.Fatalf("the plan is %+v, want hold", p)
 	}
-	if d, ok := x.Append(scan.Request, []byte(body)); !ok {
+	if d, _, ok := x.Append(scan.Request, []byte(body)); !ok {
 		t.Fatalf("the body was not held: %+v", d)
 	}
 }
@@ -213,6 +214,7 @@ func (b *memory) Append(p []byte) error {
 func (b *memory) Write(p []byte) (int, error) { return len(p), b.Append(p) }
 func (b *memory) Seal() error                 { return b.store.sealErr }
 func (b *memory) SHA256() [32]byte            { return sha256.Sum256(b.data) }
+func (b *memory) Checksum() uint32            { return crc32.Checksum(b.data, crc32.MakeTable(crc32.Castagnoli)) }
 
 func (b *memory) Size() int64 {
 	b.mu.Lock()

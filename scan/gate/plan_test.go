@@ -129,7 +129,7 @@ func TestAppendThatFails(t *testing.T) {
 		{scan.ErrTooLarge, failOpen, scan.OutcomeUnscannable, scan.CauseTooLarge, scan.Block},
 		{scan.ErrTooLarge, passUnscannable, scan.OutcomeUnscannable, scan.CauseTooLarge, scan.Pass},
 		{full, strict, scan.OutcomeError, scan.CauseOverload, scan.Block},
-		{full, failOpen, scan.OutcomeError, scan.CauseOverload, scan.Pass},
+		{full, failOpen, scan.OutcomeError, scan.CauseOverload, scan.Block}, // a client can provoke it
 		{full, passUnscannable, scan.OutcomeError, scan.CauseOverload, scan.Block},
 		{broken, failOpen, scan.OutcomeError, scan.CauseSpool, scan.Pass},
 		{errors.New("a defect"), strict, scan.OutcomeError, scan.CauseInternal, scan.Block},
@@ -139,7 +139,13 @@ func TestAppendThatFails(t *testing.T) {
 		r.store.appendErr = c.err
 		x := r.begin()
 		x.Plan(scan.Request, gate.Head{ContentLength: -1}, true)
-		d, ok := x.Append(scan.Request, []byte("x"))
+		d, wait, ok := x.Append(scan.Request, []byte("x"))
+		if wait {
+			d = x.Overload(scan.Request)
+		}
+		if wait != (c.cause == scan.CauseOverload) {
+			t.Errorf("%v: wait %v", c.err, wait)
+		}
 		if ok || d.Verdict.Outcome != c.outcome || d.Verdict.Cause != c.cause || d.Action != c.action || !d.Covered {
 			t.Errorf("%v: ok %v, decided %+v", c.err, ok, d)
 		}
@@ -162,7 +168,7 @@ func TestExpire(t *testing.T) {
 	r.policy.UploadTimeout = 90 * time.Second
 	x := r.begin()
 	hold(t, x)
-	d := x.Expire(scan.Request)
+	d := x.Expire(scan.Request, "too slow")
 	x.Finish("refused")
 	if d.Action != scan.Block || d.Verdict.Outcome != scan.OutcomeUnscannable || d.Verdict.Cause != scan.CauseUploadDeadline {
 		t.Errorf("decided %+v", d)

@@ -50,7 +50,10 @@ func (b *body) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	if err := b.add(p); err != nil {
-		return 0, b.fail(err)
+		if scan.KindOf(err) != scan.KindOverload {
+			b.failed = err
+		}
+		return 0, err
 	}
 	b.hash.Write(p)
 	b.crc = crc32.Update(b.crc, castagnoli, p)
@@ -67,14 +70,10 @@ func (b *body) admit(n int) error {
 	case b.sealed || b.gone:
 		return &scan.Error{Kind: scan.KindInternal, Op: "add to a body that is complete"}
 	case int64(n) > b.limit-b.size:
-		return b.fail(scan.ErrTooLarge)
+		b.failed = scan.ErrTooLarge
+		return b.failed
 	}
 	return nil
-}
-
-func (b *body) fail(err error) error {
-	b.failed = err
-	return err
 }
 
 // add keeps a copy of p, in memory as long as it may.

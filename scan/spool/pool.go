@@ -72,6 +72,17 @@ func (p *Pool) Usage() Usage {
 	return Usage{Memory: p.memory.used.Load(), Disk: p.disk.used.Load(), Bodies: p.bodies.Load()}
 }
 
+// Full reports that nineteen twentieths of all there is are used: what disk may
+// hold where there is one, else memory. New bodies should not be begun then; the
+// rest is for those that have.
+func (p *Pool) Full() bool {
+	b := &p.memory
+	if p.cfg.DiskBytes > 0 {
+		b = &p.disk
+	}
+	return b.used.Load() > b.limit/20*19
+}
+
 // budget hands out bytes up to a limit.
 type budget struct {
 	limit int64

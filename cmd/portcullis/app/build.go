@@ -11,6 +11,7 @@ import (
 	configv1 "github.com/portcullis-av/portcullis/cmd/portcullis/config/v1"
 	"github.com/portcullis-av/portcullis/scan"
 	"github.com/portcullis-av/portcullis/scan/builtin"
+	"github.com/portcullis-av/portcullis/scan/cache"
 	"github.com/portcullis-av/portcullis/scan/clamd"
 	"github.com/portcullis-av/portcullis/scan/cloudmersive"
 	"github.com/portcullis-av/portcullis/scan/content"
@@ -26,6 +27,8 @@ type parts struct {
 	setup    gate.Setup
 	fleets   []*fleet.Fleet
 	kinds    map[string]string // engine name to kind
+	cache    *cache.Cache
+	cached   []*cache.Engine
 	spool    *spool.Pool
 }
 
@@ -35,6 +38,12 @@ func build(c *config.Config, observer gate.Observer) (*parts, error) {
 	p := &parts{kinds: map[string]string{}}
 	engines := map[string]scan.Engine{}
 	var problems []config.Problem
+	made, err := buildCache(m.GetCache())
+	if err != nil {
+		problems = append(problems, config.Problem{Path: "cache.redis", Message: oneLine(err)})
+		made = &cache.Cache{} // never used: the problems end the build
+	}
+	p.cache = made
 	for i, e := range m.GetEngines() {
 		f, kind, err := buildEngine(e)
 		if err != nil {
@@ -42,7 +51,7 @@ func build(c *config.Config, observer gate.Observer) (*parts, error) {
 			continue
 		}
 		p.fleets = append(p.fleets, f)
-		engines[e.GetName()], p.kinds[e.GetName()] = f, kind
+		engines[e.GetName()], p.kinds[e.GetName()] = p.remember(e, kind, f), kind
 	}
 	p.policies = policiesOf(m)
 	set, errs := policy.New(p.policies, rulesOf(m))
@@ -62,9 +71,18 @@ func build(c *config.Config, observer gate.Observer) (*parts, error) {
 	p.spool = pool
 	p.setup = gate.Setup{
 		Policies: set, Engines: engines, Store: pool, Observer: observer,
-		Unwrap: content.New(content.Config{Store: pool}),
+		Unwrap:       content.New(content.Config{Store: pool}),
+		MaxExchanges: int64(m.GetLimits().GetMaxExchanges()), Full: pool.Full, Partial: partial,
 	}
 	return p, nil
+}
+
+// partial lets the gate recognise pieces of content from headers.
+func partial(l scan.Leg, h gate.Head) (detail string, is bool) {
+	if l == scan.Response {
+		return content.PartialResponse(h.Status, h.Header)
+	}
+	return content.PartialRequest(h.Method, h.Path, h.Header)
 }
 
 // oneLine makes an error of several lines fit one problem.
@@ -172,8 +190,10 @@ func policiesOf(m *configv1.Config) []scan.Policy {
 			ScanRequest: p.GetRequest() == "scan", ScanResponse: p.GetResponse() == "scan",
 			MaxBodyBytes: p.GetMaxBodyBytes(),
 			ScanTimeout:  p.GetScanTimeout().AsDuration(), UploadTimeout: p.GetUploadTimeout().AsDuration(),
+			UploadIdleTimeout: p.GetUploadIdleTimeout().AsDuration(), UploadMinRate: p.GetUploadMinRate(),
 			FailOpen: p.GetFail() == "open", PassUnscannable: p.GetUnscannable() == "pass",
-			Enforce: p.GetEnforce(), ShowThreats: p.GetShowThreats(),
+			PassPartial: p.GetPartialContent() == "pass",
+			Enforce:     p.GetEnforce(), ShowThreats: p.GetShowThreats(),
 			Content: scan.ContentLimits{
 				MaxObjects: int(p.GetContent().GetMaxObjects()), MaxDepth: int(p.GetContent().GetMaxDepth()),
 				MaxCodings: int(p.GetContent().GetMaxCodings()), MaxExpandedBytes: p.GetContent().GetMaxExpandedBytes(),

@@ -14,7 +14,7 @@ type envoyConfigCommand struct {
 
 // envoyFlags are what every target asks.
 type envoyFlags struct {
-	Profile       string        `enum:"duplex,buffered,adaptive" default:"duplex" help:"How Envoy delivers bodies: duplex (every size), buffered (small bodies, meshes without duplex), adaptive (for a later release; this one refuses its bodies)."`
+	Profile       string        `enum:"duplex,buffered,adaptive" default:"duplex" help:"How Envoy delivers bodies: duplex (every size), buffered (small bodies, meshes without duplex), adaptive (much traffic out of scope)."`
 	MaxBodyBytes  int64         `default:"0" placeholder:"BYTES" help:"Largest body of the buffered profile; 32 MiB if not given."`
 	ScanTimeout   time.Duration `default:"30s" help:"The longest scan_timeout of your policies."`
 	UploadTimeout time.Duration `default:"5m" help:"The longest upload_timeout of your policies."`

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -38,11 +39,25 @@ func (c serveCommand) Run(ctx context.Context, p Process) error {
 	if err != nil {
 		return err
 	}
+	boundMemory(cfg.Message().GetSpool().GetMemoryBytes(), p.Getenv)
 	s, err := newService(ctx, cfg, p.Stderr)
 	if err != nil {
 		return err
 	}
 	return s.run(ctx)
+}
+
+// workingMemory is what the process needs beside held bodies: connections,
+// streams, and the garbage between two collections.
+const workingMemory = 32 << 20
+
+// boundMemory keeps the heap near what bodies may take. Without it Go lets the
+// heap grow to twice what lives, so held bodies would count double.
+func boundMemory(spoolBytes int64, getenv func(string) string) {
+	if getenv("GOMEMLIMIT") != "" {
+		return // the operator knows better
+	}
+	debug.SetMemoryLimit(spoolBytes + workingMemory)
 }
 
 // service is one running gate.
@@ -111,6 +126,7 @@ func (s *service) run(ctx context.Context) error {
 	for _, f := range s.parts.fleets {
 		tasks.Go(func() { f.Run(background) })
 	}
+	tasks.Go(func() { s.parts.cache.Run(background, tellRedis(s.log)) })
 	tasks.Go(func() { s.publishHealth(background) })
 	failed := make(chan error, 2)
 	tasks.Go(func() { failed <- s.grpc.Serve(s.extprocL) })

@@ -854,8 +854,9 @@ type Policy struct {
 	ScanTimeout *durationpb.Duration `protobuf:"bytes,7,opt,name=scan_timeout,json=scanTimeout,proto3" json:"scan_timeout,omitempty"`
 	// Time from a leg's headers to the end of its body.
 	UploadTimeout *durationpb.Duration `protobuf:"bytes,8,opt,name=upload_timeout,json=uploadTimeout,proto3" json:"upload_timeout,omitempty"`
-	// Outcome ERROR (an engine that cannot be reached, a time-out, overload), and
-	// that only: `closed` blocks, `open` passes unscanned.
+	// Outcome ERROR of an engine or of the spool (it cannot be reached, answers
+	// nobody, makes no sense), and that only: `closed` blocks, `open` passes
+	// unscanned. What a client can provoke, such as overload, is blocked either way.
 	Fail *string `protobuf:"bytes,9,opt,name=fail,proto3,oneof" json:"fail,omitempty"`
 	// Outcome UNSCANNABLE (too large, unknown coding, malformed, …).
 	Unscannable *string `protobuf:"bytes,10,opt,name=unscannable,proto3,oneof" json:"unscannable,omitempty"`
@@ -866,9 +867,19 @@ type Policy struct {
 	ShowThreats *bool `protobuf:"varint,12,opt,name=show_threats,json=showThreats,proto3,oneof" json:"show_threats,omitempty"`
 	// How far a body is unwrapped. Beyond a bound it is UNSCANNABLE or POLICY,
 	// never scanned in part.
-	Content       *Content `protobuf:"bytes,13,opt,name=content,proto3" json:"content,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Content *Content `protobuf:"bytes,13,opt,name=content,proto3" json:"content,omitempty"`
+	// The longest pause between two pieces of a body; 0: none. A body that Envoy
+	// buffers is seen only when it is complete, so this does not apply to it.
+	UploadIdleTimeout *durationpb.Duration `protobuf:"bytes,14,opt,name=upload_idle_timeout,json=uploadIdleTimeout,proto3" json:"upload_idle_timeout,omitempty"`
+	// The least a body must bring on average once it has been arriving for 10
+	// seconds, in bytes a second; 0: no such bound.
+	UploadMinRate *int64 `protobuf:"varint,15,opt,name=upload_min_rate,json=uploadMinRate,proto3,oneof" json:"upload_min_rate,omitempty"`
+	// Ranges of a download and pieces of a resumable upload: `block` refuses them
+	// (and asks the origin for whole files), `pass` scans the piece and passes it
+	// as UNSCANNABLE, for what is beside it was not seen.
+	PartialContent *string `protobuf:"bytes,16,opt,name=partial_content,json=partialContent,proto3,oneof" json:"partial_content,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
@@ -990,6 +1001,27 @@ func (x *Policy) GetContent() *Content {
 		return x.Content
 	}
 	return nil
+}
+
+func (x *Policy) GetUploadIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.UploadIdleTimeout
+	}
+	return nil
+}
+
+func (x *Policy) GetUploadMinRate() int64 {
+	if x != nil && x.UploadMinRate != nil {
+		return *x.UploadMinRate
+	}
+	return 0
+}
+
+func (x *Policy) GetPartialContent() string {
+	if x != nil && x.PartialContent != nil {
+		return *x.PartialContent
+	}
+	return ""
 }
 
 // Content bounds the unwrapping of one body.
@@ -1738,7 +1770,8 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\x16_allow_unwanted_action\"\x9e\x01\n" +
 	"\x06Canary\x12E\n" +
 	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\binterval\x12M\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=\xe2\x92\x19\x0310sR\atimeout\"\xfd\a\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=\xe2\x92\x19\x0310sR\atimeout\"\x93\n" +
+	"\n" +
 	"\x06Policy\x12\xa5\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x90\x01\xbaH\x8c\x01\xba\x01\x88\x01\n" +
 	"\vpolicy.name\x12Nmust be 1 to 63 characters of a-z, 0-9 and -, and begin with a letter or digit\x1a)this.matches('^[a-z0-9][a-z0-9-]{0,62}$')R\x04name\x12\"\n" +
@@ -1754,7 +1787,11 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	" \x01(\tB\x1b\xbaH\x0fr\rR\x05blockR\x04pass\xe2\x92\x19\x05blockH\x05R\vunscannable\x88\x01\x01\x12'\n" +
 	"\aenforce\x18\v \x01(\bB\b\xe2\x92\x19\x04trueH\x06R\aenforce\x88\x01\x01\x121\n" +
 	"\fshow_threats\x18\f \x01(\bB\t\xe2\x92\x19\x05falseH\aR\vshowThreats\x88\x01\x01\x12?\n" +
-	"\acontent\x18\r \x01(\v2\x1d.portcullis.config.v1.ContentB\x06\xe2\x92\x19\x02{}R\acontentB\a\n" +
+	"\acontent\x18\r \x01(\v2\x1d.portcullis.config.v1.ContentB\x06\xe2\x92\x19\x02{}R\acontent\x12`\n" +
+	"\x13upload_idle_timeout\x18\x0e \x01(\v2\x19.google.protobuf.DurationB\x15\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00\xe2\x92\x19\x0330sR\x11uploadIdleTimeout\x12?\n" +
+	"\x0fupload_min_rate\x18\x0f \x01(\x03B\x12\xbaH\n" +
+	"\"\b\x18\x80\x80\x80\x80\x04(\x00\xe2\x92\x19\x010H\bR\ruploadMinRate\x88\x01\x01\x12I\n" +
+	"\x0fpartial_content\x18\x10 \x01(\tB\x1b\xbaH\x0fr\rR\x05blockR\x04pass\xe2\x92\x19\x05blockH\tR\x0epartialContent\x88\x01\x01B\a\n" +
 	"\x05_modeB\n" +
 	"\n" +
 	"\b_requestB\v\n" +
@@ -1764,7 +1801,9 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\f_unscannableB\n" +
 	"\n" +
 	"\b_enforceB\x0f\n" +
-	"\r_show_threats\"\x86\x03\n" +
+	"\r_show_threatsB\x12\n" +
+	"\x10_upload_min_rateB\x12\n" +
+	"\x10_partial_content\"\x86\x03\n" +
 	"\aContent\x12:\n" +
 	"\vmax_objects\x18\x01 \x01(\x05B\x14\xbaH\b\x1a\x06\x18\xc0\x84=(\x01\xe2\x92\x19\x0510000H\x00R\n" +
 	"maxObjects\x88\x01\x01\x120\n" +
@@ -1902,17 +1941,18 @@ var file_portcullis_config_v1_config_proto_depIdxs = []int32{
 	19, // 19: portcullis.config.v1.Policy.scan_timeout:type_name -> google.protobuf.Duration
 	19, // 20: portcullis.config.v1.Policy.upload_timeout:type_name -> google.protobuf.Duration
 	10, // 21: portcullis.config.v1.Policy.content:type_name -> portcullis.config.v1.Content
-	19, // 22: portcullis.config.v1.Cache.ttl:type_name -> google.protobuf.Duration
-	14, // 23: portcullis.config.v1.Cache.redis:type_name -> portcullis.config.v1.Redis
-	15, // 24: portcullis.config.v1.Redis.tls:type_name -> portcullis.config.v1.RedisTLS
-	19, // 25: portcullis.config.v1.Drain.grace:type_name -> google.protobuf.Duration
-	19, // 26: portcullis.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
-	20, // 27: portcullis.config.v1.default_value:extendee -> google.protobuf.FieldOptions
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	27, // [27:28] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	19, // 22: portcullis.config.v1.Policy.upload_idle_timeout:type_name -> google.protobuf.Duration
+	19, // 23: portcullis.config.v1.Cache.ttl:type_name -> google.protobuf.Duration
+	14, // 24: portcullis.config.v1.Cache.redis:type_name -> portcullis.config.v1.Redis
+	15, // 25: portcullis.config.v1.Redis.tls:type_name -> portcullis.config.v1.RedisTLS
+	19, // 26: portcullis.config.v1.Drain.grace:type_name -> google.protobuf.Duration
+	19, // 27: portcullis.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
+	20, // 28: portcullis.config.v1.default_value:extendee -> google.protobuf.FieldOptions
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	28, // [28:29] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_portcullis_config_v1_config_proto_init() }
