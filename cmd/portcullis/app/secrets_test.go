@@ -40,7 +40,7 @@ func TestSecretsStayInside(t *testing.T) {
 		"redirects with key": cloudmersivetest.Redirect(302, fake.URL()+"/?"+key),
 	} {
 		fake.Always(b)
-		for _, body := range []string{marker, marker + string(eicar())} {
+		for _, body := range []string{name + marker, name + marker + string(eicar())} { // new each time: verdicts are cached
 			res := envoy.Do(t.Context(), extproctest.Exchange{Request: extproctest.Message{
 				Headers: extproctest.Headers{
 					{Key: ":method", Value: "POST"},

@@ -177,9 +177,12 @@ func (s *service) publishHealth(ctx context.Context) {
 	}
 }
 
-// drain stops in order, within grace + timeout: not ready at once, so that Envoy
-// looks elsewhere; then no new streams; then what is left is cut off with an
-// error, by which Envoy fails closed.
+// recordTime is what exchanges that were cut off get to write their records.
+const recordTime = time.Second
+
+// drain stops in order, within grace + timeout + recordTime: not ready at once,
+// so that Envoy looks elsewhere; then no new streams; then what is left is cut
+// off with an error, by which Envoy fails closed.
 func (s *service) drain() {
 	d := s.cfg.Message().GetDrain()
 	s.log.Info("draining", slog.Duration("grace", d.GetGrace().AsDuration()), slog.Duration("timeout", d.GetTimeout().AsDuration()),
@@ -196,8 +199,11 @@ func (s *service) drain() {
 	case <-done:
 	case <-timer.C:
 		s.log.Warn("exchanges were cut off at the end of the drain", slog.Int64("exchanges", s.gate.Open()))
-		// Nobody waits for done: that would be waiting for a handler whose scan
-		// heeds nothing.
 		s.grpc.Stop()
+		timer.Reset(recordTime)
+		select {
+		case <-done:
+		case <-timer.C: // a scan that heeds nothing
+		}
 	}
 }
