@@ -347,7 +347,7 @@ func TestClientsLeave(t *testing.T) {
 	t.Parallel()
 	spool := t.TempDir()
 	p := startPortcullis(t, rig.PortcullisOptions{Config: fmt.Sprintf(
-		"spool: {disk_dir: %q, body_memory_bytes: 65536}\n", spool)})
+		"spool: {disk_dir: %q, memory_bytes: 131072, body_memory_bytes: 65536}\n", spool)})
 	g := startGate(t, p, envoy.Options{})
 	g.crosses(t, "x", client.HTTP1, framing{name: "length"}, payload.Random(1, 1<<20))
 	before, err := p.Usage()
@@ -388,7 +388,7 @@ func TestSpoolFails(t *testing.T) {
 	if err := os.Mkdir(spool, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p := startPortcullis(t, rig.PortcullisOptions{Config: fmt.Sprintf("spool: {disk_dir: %q, body_memory_bytes: 65536}\n", spool)})
+	p := startPortcullis(t, rig.PortcullisOptions{Config: fmt.Sprintf("spool: {disk_dir: %q, memory_bytes: 131072, body_memory_bytes: 65536}\n", spool)})
 	g := startGate(t, p, envoy.Options{})
 	if err := os.RemoveAll(spool); err != nil {
 		t.Fatal(err)
