@@ -122,8 +122,10 @@ func (x *Exchange) planned(l scan.Leg, v scan.Verdict) Plan {
 // decide turns a verdict into the leg's one decision.
 func (x *Exchange) decide(l scan.Leg, v scan.Verdict) Decision {
 	s := &x.legs[l]
-	if s.partial != nil {
-		v = scan.Worst(v, *s.partial) // what is beside the piece was not seen
+	if s.partial != nil && x.policy.ActionFor(v) == scan.Pass {
+		// What is beside the piece was not seen. A verdict that blocks stands, or
+		// an engine that is down would be hidden behind the milder word.
+		v = scan.Worst(v, *s.partial)
 	}
 	s.decided, s.held = true, time.Since(s.begun)
 	s.decision = Decision{Action: x.policy.ActionFor(v), Covered: true, Verdict: v}
