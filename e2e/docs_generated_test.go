@@ -153,7 +153,7 @@ func TestDocsHashList(t *testing.T) {
 // provide puts at path what its name asks for.
 func provide(t *testing.T, path string) {
 	t.Helper()
-	content := []byte("secret\n")
+	content := []byte("a-secret-that-is-long-enough\n")
 	switch ext := filepath.Ext(path); {
 	case strings.HasSuffix(path, "spool"):
 		if err := os.MkdirAll(path, 0o700); err != nil {

@@ -190,12 +190,13 @@ var (
 	anything  = regexp.QuoteMeta("…")
 	exchanges = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
 	addresses = regexp.MustCompile(`127\\\.0\\\.0\\\.1:[0-9]+`)
+	sizes     = regexp.MustCompile(`\b[0-9]+ bytes ──>`) // a compressed form with a random boundary
 	durations = regexp.MustCompile(`\b[0-9]+(?:\\\.[0-9]+)?(?:µs|ms|s)\b`)
 )
 
 // like reports whether printed is what shown says: a line "…" stands for any
-// lines, "…" inside a line for anything in it; exchange ids, loopback addresses
-// and measured times stand for any other.
+// lines, "…" inside a line for anything in it; exchange ids, loopback addresses,
+// measured times and sizes of requests stand for any other.
 func like(shown, printed string) bool {
 	var b strings.Builder
 	b.WriteString(`\A`)
@@ -208,6 +209,7 @@ func like(shown, printed string) bool {
 		pattern := regexp.QuoteMeta(line)
 		pattern = exchanges.ReplaceAllString(pattern, `[0-9a-f]{16}`)
 		pattern = addresses.ReplaceAllString(pattern, `127\.0\.0\.1:[0-9]+`)
+		pattern = sizes.ReplaceAllString(pattern, `[0-9]+ bytes ──>`)
 		pattern = durations.ReplaceAllString(pattern, `[0-9.]+(?:µs|ms|s)`)
 		b.WriteString(strings.ReplaceAll(pattern, anything, `.*`) + `\n`)
 	}
