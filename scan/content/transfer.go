@@ -23,31 +23,37 @@ var (
 // undoTransfer decodes the transfer encoding of a part. Form readers differ on
 // whether they decode it at all, so the bytes as they are are looked into too.
 func (w *walk) undoTransfer(n *node) error {
-	d := decoder{transferBase64, openBase64}
-	switch n.transfer {
-	case transferBase64:
-		if n.lenient {
-			d.open = openLooseBase64
+	for _, d := range transferDecoders(n.transfer, n.lenient) {
+		res, err := w.decode(n, d)
+		if err != nil {
+			return err
 		}
-	case transferQuoted:
-		d = decoder{transferQuoted, openQuoted}
-	default:
-		d = decoder{"uuencode", openUU}
-	}
-	res, err := w.decode(n, d)
-	if err != nil {
-		return err
-	}
-	if res.err != nil && !n.lenient {
-		w.refuse(n, scan.CauseMalformedBody, fmt.Sprintf("multipart: %v", res.err))
-	}
-	if res.layer != nil {
+		if res.err != nil && !n.lenient {
+			w.refuse(n, scan.CauseMalformedBody, fmt.Sprintf("multipart: %v", res.err))
+		}
+		if res.layer == nil {
+			continue
+		}
 		p := piece{word: d.word, name: n.obj.Name, contentType: n.obj.ContentType, codings: n.codings, kind: byTransfer, lenient: n.lenient}
 		if err := w.layer(n, p, res.layer); err != nil {
 			return err
 		}
 	}
 	return w.look(n)
+}
+
+// transferDecoders returns the readings of a transfer encoding. Tolerant
+// readers of base64 differ on the two characters of the URL-safe alphabet.
+func transferDecoders(name string, lenient bool) []decoder {
+	switch {
+	case name == transferQuoted:
+		return []decoder{{transferQuoted, openQuoted}}
+	case name != transferBase64:
+		return []decoder{{"uuencode", openUU}}
+	case lenient:
+		return []decoder{{transferBase64, openLooseBase64}, {"base64url", openLooseBase64URL}}
+	}
+	return []decoder{{transferBase64, openBase64}}
 }
 
 func openBase64(src *bufio.Reader) (io.Reader, func(), error) {
@@ -58,12 +64,17 @@ func openLooseBase64(src *bufio.Reader) (io.Reader, func(), error) {
 	return &base64Reader{src: src, loose: true}, func() {}, nil
 }
 
+func openLooseBase64URL(src *bufio.Reader) (io.Reader, func(), error) {
+	return &base64Reader{src: src, loose: true, url: true}, func() {}, nil
+}
+
 // base64Reader decodes the standard alphabet with line breaks and blanks
 // between; padding is required and nothing may follow it. A loose one skips
 // foreign characters.
 type base64Reader struct {
 	src   *bufio.Reader
 	loose bool
+	url   bool // "-" and "_" are digits too
 	quad  quad
 	err   error
 }
@@ -83,7 +94,7 @@ func (r *base64Reader) Read(p []byte) (int, error) {
 			continue
 		}
 		v := base64Value(c)
-		if v < 0 || c == '-' || c == '_' {
+		if v < 0 || !r.url && (c == '-' || c == '_') {
 			if (c != '=' || !r.quad.pad()) && !r.loose {
 				r.err = errBase64
 			}
