@@ -41,7 +41,6 @@ func build(c *config.Config, observer gate.Observer) (*parts, error) {
 	made, err := buildCache(m.GetCache())
 	if err != nil {
 		problems = append(problems, config.Problem{Path: "cache.redis", Message: oneLine(err)})
-		made = &cache.Cache{} // never used: the problems end the build
 	}
 	p.cache = made
 	for i, e := range m.GetEngines() {

@@ -40,10 +40,13 @@ func (c serveCommand) Run(ctx context.Context, p Process) error {
 		return err
 	}
 	boundMemory(cfg.Message().GetSpool().GetMemoryBytes(), p.Getenv)
-	s, err := newService(ctx, cfg, p.Stderr)
+	logs := newLogQueue(p.Stderr)
+	defer logs.Close()
+	s, err := newService(ctx, cfg, logs)
 	if err != nil {
 		return err
 	}
+	s.countDroppedLines(logs)
 	return s.run(ctx)
 }
 
@@ -58,6 +61,18 @@ func boundMemory(spoolBytes int64, getenv func(string) string) {
 		return // the operator knows better
 	}
 	debug.SetMemoryLimit(spoolBytes + workingMemory)
+	if getenv("GOGC") == "" {
+		// Far below the limit there is no need to collect at twice what lives.
+		debug.SetGCPercent(400)
+	}
+}
+
+// countDroppedLines makes lost lines of the log visible.
+func (s *service) countDroppedLines(q *logQueue) {
+	s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "portcullis_log_lines_dropped_total",
+		Help: "Lines of the log that nobody took in time; exchanges never wait for the log.",
+	}, func() float64 { return float64(q.Dropped()) }))
 }
 
 // service is one running gate.
@@ -68,9 +83,10 @@ type service struct {
 	gate  *gate.Gate
 	ready *readiness
 
-	grpc   *grpc.Server
-	health *health.Server
-	admin  *http.Server
+	grpc     *grpc.Server
+	health   *health.Server
+	admin    *http.Server
+	registry *prometheus.Registry
 
 	extprocL, adminL net.Listener
 }
@@ -94,9 +110,9 @@ func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*ser
 	}
 	s := &service{
 		cfg: cfg, log: log, parts: p, gate: gate.New(p.setup), ready: &readiness{parts: p},
-		grpc: newGRPC(m, log, reg, creds), health: health.NewServer(),
+		grpc: newGRPC(m, log, reg, creds), health: health.NewServer(), registry: reg,
 	}
-	reg.MustRegister(newGauges(s.gate, p))
+	reg.MustRegister(newGauges(s.gate, p), newCacheGauges(p))
 	door := extproc.NewServer(s.gate, extproc.Config{MaxExchange: maxExchange}, log, extproc.NewMetrics(reg))
 	extprocv3.RegisterExternalProcessorServer(s.grpc, door)
 	scanv1.RegisterScanServiceServer(s.grpc, scanv1.NewServer(singles{s.gate}, engines{p}, longestUpload(p.policies)))
