@@ -1169,7 +1169,8 @@ type Spool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Memory for all bodies together.
 	MemoryBytes *int64 `protobuf:"varint,1,opt,name=memory_bytes,json=memoryBytes,proto3,oneof" json:"memory_bytes,omitempty"`
-	// Memory for one body; the rest of it goes to disk.
+	// Memory that one body may have in any case. Beyond it the body stays in memory
+	// while half of `memory_bytes` is free, else it goes to disk.
 	BodyMemoryBytes *int64 `protobuf:"varint,2,opt,name=body_memory_bytes,json=bodyMemoryBytes,proto3,oneof" json:"body_memory_bytes,omitempty"`
 	// Existing directory for bodies on disk. Left out: the system's directory for
 	// temporary files ($TMPDIR, else /tmp). Where that is a tmpfs its files are
