@@ -2,6 +2,7 @@ package icap
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"strings"
 )
@@ -91,9 +92,8 @@ func (c *chunked) sizeLine() (int64, error) {
 		}
 	}
 	text, ok := strings.CutSuffix(string(line), "\r\n")
-	digits, _, _ := strings.Cut(text, ";")
-	digits = strings.TrimRight(digits, " \t")
-	if !ok || digits == "" || len(digits) > maxChunkDigits {
+	digits, _, _ := strings.Cut(strings.TrimRight(text, " \t"), ";")
+	if !ok || strings.Contains(text, "\r") || digits == "" || len(digits) > maxChunkDigits {
 		return 0, protocolError("no chunk size: %.100q", text)
 	}
 	var size int64
@@ -109,7 +109,7 @@ func (c *chunked) sizeLine() (int64, error) {
 
 // unexpected is an end of the connection where more had to come.
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

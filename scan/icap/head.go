@@ -2,7 +2,6 @@ package icap
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -174,7 +173,7 @@ type httpHead struct {
 func parseBlock(raw []byte, response bool) (httpHead, error) {
 	text := strings.ReplaceAll(string(raw), "\r\n", "\n")
 	body, ok := strings.CutSuffix(text, "\n\n")
-	if !ok || strings.Contains(body, "\n\n") || bytes.IndexByte(raw, 0) >= 0 {
+	if !ok || strings.Contains(body, "\n\n") || strings.ContainsAny(body, "\r\x00") {
 		return httpHead{}, protocolError("the offsets in Encapsulated do not fit the head they describe")
 	}
 	lines := strings.Split(body, "\n")
@@ -182,7 +181,7 @@ func parseBlock(raw []byte, response bool) (httpHead, error) {
 	var err error
 	if response {
 		version, rest, _ := strings.Cut(lines[0], " ")
-		if !strings.HasPrefix(version, "HTTP/") {
+		if version != "HTTP/1.1" && version != "HTTP/1.0" {
 			return httpHead{}, protocolError("no HTTP status line: %.100q", lines[0])
 		}
 		if h.status, err = parseCode(rest); err != nil {

@@ -2,7 +2,6 @@ package icap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -86,8 +85,8 @@ func (p *proof) ask(ctx context.Context, ask func(context.Context, scan.Object) 
 		return err
 	}
 	if v.Outcome == scan.OutcomeClean || v.Cause == scan.CauseEngineLimit {
-		err = &scan.Error{Kind: scan.KindRefused, Op: "prove that the icap server scans", Err: errors.New(fmt.Sprintf(
-			"it lets a known-bad file of %d bytes pass: set the largest object given to it (max_object_bytes) to what it scans", p.size))}
+		err = &scan.Error{Kind: scan.KindRefused, Op: "prove that the icap server scans", Err: fmt.Errorf(
+			"it lets a known-bad file of %d bytes pass: set the largest object given to it (max_object_bytes) to what it scans", p.size)}
 	}
 	p.mu.Lock()
 	p.at, p.fail = time.Now(), err

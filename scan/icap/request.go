@@ -68,8 +68,7 @@ func (e *Engine) request(s service, o scan.Object) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	head = fmt.Appendf(head, "Encapsulated: %s\r\n\r\n", encapsulated)
-	r.head = append(head, message...)
+	r.head = fmt.Appendf(head, "Encapsulated: %s\r\n\r\n%s", encapsulated, message)
 	return r, nil
 }
 

@@ -2,7 +2,6 @@ package icap
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/portcullis-av/portcullis/scan"
@@ -31,7 +30,7 @@ func (f *finding) look(all fields) {
 		case "x-virus-id":
 			f.add(strings.Split(h.value(), ",")...)
 		case "x-violations-found":
-			if n, err := strconv.Atoi(h.lines[0]); err != nil || n > 0 {
+			if h.lines[0] != "0" {
 				f.add(violations(h.lines[1:])...)
 			}
 		case "x-response-info":

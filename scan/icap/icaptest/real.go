@@ -39,8 +39,10 @@ type Real struct {
 }
 
 const (
-	startLimit = 30 * time.Second
-	stopLimit  = 5 * time.Second
+	startLimit  = 30 * time.Second
+	answerLimit = 5 * time.Second
+	// stopLimit is long: it looks for signals and connections once a second.
+	stopLimit = 3 * time.Second
 )
 
 // StartReal runs the installed c-icap until the test ends, with one service
@@ -96,7 +98,7 @@ func start(tb testing.TB, program, modules string, o RealOptions) (*Real, error)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = out.Close() }()                       // the child has its own copy
+	defer func() { _ = out.Close() }()                        // the child has its own copy
 	r.command = exec.Command(program, "-N", "-D", "-f", conf) //nolint:gosec,noctx // the installed c-icap
 	r.command.Stdout, r.command.Stderr = out, out
 	// It forks; signals must reach its children too.
@@ -139,6 +141,7 @@ func (r *Real) writeConf(modules string, o RealOptions) (string, error) {
 		pass = "on"
 	}
 	lines := append([]string{
+		"InterProcessSharedMemScheme mmap",
 		"PidFile " + r.dir + "/c-icap.pid",
 		"CommandsSocket " + r.dir + "/c-icap.ctl",
 		"ServerLog " + r.dir + "/server.log",
@@ -188,7 +191,7 @@ func (r *Real) answersOptions() bool {
 		return false
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(stopLimit))
+	_ = conn.SetDeadline(time.Now().Add(answerLimit))
 	if _, err := fmt.Fprintf(conn, "OPTIONS %s ICAP/1.0\r\nHost: %s\r\nConnection: close\r\n\r\n", r.URL(), r.address); err != nil {
 		return false
 	}
@@ -226,11 +229,27 @@ func (r *Real) Stop() {
 	default:
 	}
 	r.Signal(syscall.SIGCONT)
-	r.Signal(syscall.SIGTERM)
+	_ = r.command.Process.Signal(syscall.SIGTERM) // it tells its children, and reaps them
 	select {
 	case <-r.exited:
 	case <-time.After(stopLimit):
+		r.kill()
 	}
-	r.Signal(syscall.SIGKILL) // whatever is left of the group
+}
+
+// kill ends it and removes the lock files that it keeps in /tmp wherever its own
+// directory is.
+func (r *Real) kill() {
+	var locks []string
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", r.command.Process.Pid))
+	for _, fd := range fds {
+		if file, err := os.Readlink(fd); err == nil && strings.HasPrefix(file, "/tmp/icap_lock_") {
+			locks = append(locks, file)
+		}
+	}
+	r.Signal(syscall.SIGKILL)
 	<-r.exited
+	for _, file := range locks {
+		_ = os.Remove(file)
+	}
 }

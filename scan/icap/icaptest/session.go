@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 )
 
@@ -77,7 +78,7 @@ func (s *session) request() error {
 	if err != nil {
 		return err
 	}
-	if r.Method == "OPTIONS" {
+	if r.Method == http.MethodOptions {
 		s.server.record(r)
 		return s.options()
 	}
