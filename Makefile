@@ -53,7 +53,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (5s).
 	@grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r dir; do \
 	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9]+' "$$dir"/*_test.go | sed 's/^func //' | sort -u); do \
 	    echo "fuzz $$dir $$target"; \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$dir" > $(CACHE)/fuzz.$$$$.log 2>&1 || { cat $(CACHE)/fuzz.$$$$.log; exit 1; }; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$dir" > $(CACHE)/fuzz.$$$$.log 2>&1 || { cat $(CACHE)/fuzz.$$$$.log; exit 1; }; \
 	    rm -f $(CACHE)/fuzz.$$$$.log; \
 	  done; \
 	done

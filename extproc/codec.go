@@ -109,13 +109,26 @@ const (
 // tags of one byte and two lengths.
 const maxBodyHead = 2 + 2*10
 
+// noMetadata is what Envoy 1.40 writes behind every body: a metadata_context with
+// nothing in it (measured).
+const noMetadata = "\x42\x00"
+
 // readBody reads a message that is nothing but a body, in the order in which
 // every protobuf library writes its fields. Anything else is left to the stock
 // codec, so that this needs to understand only what it can prove.
 func (in *inbound) readBody(data mem.BufferSlice) bool {
 	total := data.Len()
+	var last [len(noMetadata)]byte
+	if total > len(last) {
+		copyRange(last[:], data, total-len(last))
+	}
+	return in.readBodyOf(data, total) || string(last[:]) == noMetadata && in.readBodyOf(data, total-len(last))
+}
+
+// readBodyOf is readBody for the first total bytes of data.
+func (in *inbound) readBodyOf(data mem.BufferSlice, total int) bool {
 	var start [maxBodyHead]byte
-	head := start[:copyFront(start[:], data)]
+	head := start[:min(copyFront(start[:], data), total)]
 
 	field, kind, n := protowire.ConsumeTag(head)
 	if n != 1 || kind != protowire.BytesType || field != requestBodyIn && field != responseBodyIn {
