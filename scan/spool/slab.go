@@ -28,21 +28,36 @@ func slabSizes(need int, size int64) (sizes []int, cost int64) {
 	return sizes, cost
 }
 
-// large keeps freed large slabs for reuse, so that they need not be cleared and
-// collected over and over.
+// slabs keeps freed slabs for reuse, by size, so that they need not be cleared
+// and collected over and over.
 //
 //nolint:gochecknoglobals // a pool is shared by nature
-var large = sync.Pool{New: func() any { return new([largeSlab]byte) }}
+var slabs = map[int]*sync.Pool{
+	smallSlab:  {New: func() any { return new([smallSlab]byte) }},
+	mediumSlab: {New: func() any { return new([mediumSlab]byte) }},
+	largeSlab:  {New: func() any { return new([largeSlab]byte) }},
+}
 
+// newSlab returns an empty slab of one of the three sizes.
 func newSlab(size int) []byte {
-	if size == largeSlab {
-		return large.Get().(*[largeSlab]byte)[:0] //nolint:forcetypeassert // the pool holds nothing else
+	switch s := slabs[size].Get().(type) {
+	case *[smallSlab]byte:
+		return s[:0]
+	case *[mediumSlab]byte:
+		return s[:0]
+	case *[largeSlab]byte:
+		return s[:0]
 	}
-	return make([]byte, 0, size)
+	return make([]byte, 0, size) // never: the pools hold nothing else
 }
 
 func freeSlab(s []byte) {
-	if cap(s) == largeSlab {
-		large.Put((*[largeSlab]byte)(s[:largeSlab]))
+	switch cap(s) {
+	case smallSlab:
+		slabs[smallSlab].Put((*[smallSlab]byte)(s[:smallSlab]))
+	case mediumSlab:
+		slabs[mediumSlab].Put((*[mediumSlab]byte)(s[:mediumSlab]))
+	case largeSlab:
+		slabs[largeSlab].Put((*[largeSlab]byte)(s[:largeSlab]))
 	}
 }
