@@ -156,6 +156,7 @@ func TestEngineThatIgnoresItsContext(t *testing.T) {
 			t.Errorf("decided %+v", d)
 		}
 		cancel()
+		x.Free(scan.Request) // a door that passes the leg releases it, and then frees it
 		x.Finish("refused")
 		if len(r.records) != 1 {
 			t.Errorf("%d records although the exchange is over", len(r.records))

@@ -283,3 +283,12 @@ func TestWhatAnEngineGets(t *testing.T) {
 		}
 	}
 }
+
+// What an engine calls a threat is made safe where it comes in, once and for all.
+func TestThreatsAreMadeSafe(t *testing.T) {
+	r := newRig()
+	r.engines["av"] = says(scan.InfectedVerdict("Eicar", "evil\r\nname", "Eicar"))
+	if diff := cmp.Diff([]string{"Eicar", "unnamed-threat"}, r.judge(t).Verdict.Threats); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -36,7 +36,7 @@ func TestPortTaken(t *testing.T) {
 // short is a folder whose path leaves room for a socket's name.
 func short(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "p")
+	dir, err := os.MkdirTemp("", "p") //nolint:usetesting // a test's folder has the test's name in its path
 	if err != nil {
 		t.Fatal(err)
 	}
