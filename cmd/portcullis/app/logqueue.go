@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // logQueue takes log lines without ever making an exchange wait for whoever
@@ -57,7 +58,11 @@ func (q *logQueue) write(w io.Writer) {
 	_ = out.Flush()
 }
 
-// Close writes what waits; it returns when all is written.
+// flushTime is what the lines that wait get at the end: a full pipe must not
+// keep the process from ending.
+const flushTime = time.Second
+
+// Close writes what waits; it returns when all is written, or after flushTime.
 func (q *logQueue) Close() {
 	q.mu.Lock()
 	if !q.closed {
@@ -65,5 +70,10 @@ func (q *logQueue) Close() {
 		close(q.lines)
 	}
 	q.mu.Unlock()
-	q.done.Wait()
+	written := make(chan struct{})
+	go func() { q.done.Wait(); close(written) }()
+	select {
+	case <-written:
+	case <-time.After(flushTime):
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // Every line arrives whole and in order.
@@ -36,7 +37,7 @@ func TestLogQueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
 		q := newLogQueue(w)
-		for range maxQueuedLines + 500 {
+		for range maxQueuedLines + 64<<10 { // more than queue and buffer hold
 			if _, err := q.Write([]byte("a line that nobody reads\n")); err != nil {
 				t.Fatal(err)
 			}
@@ -44,9 +45,13 @@ func TestLogQueueFull(t *testing.T) {
 		if q.Dropped() == 0 {
 			t.Error("nothing was dropped, so somebody waited")
 		}
-		if err := r.Close(); err != nil {
+		begun := time.Now()
+		q.Close()
+		if took := time.Since(begun); took != flushTime {
+			t.Errorf("the end took %v", took)
+		}
+		if err := r.Close(); err != nil { // so that no goroutine is left
 			t.Fatal(err)
 		}
-		q.Close()
 	})
 }
