@@ -264,6 +264,56 @@ func (unreadable) ReadAt([]byte, int64) (int, error) {
 	return 0, &scan.Error{Kind: scan.KindSpool, Op: "read the body"}
 }
 
+// stalling is content whose reads last until they are let go.
+type stalling struct {
+	io.ReaderAt
+	begun, letGo chan struct{}
+}
+
+func (s stalling) ReadAt(p []byte, off int64) (int, error) {
+	s.begun <- struct{}{}
+	<-s.letGo
+	return s.ReaderAt.ReadAt(p, off)
+}
+
+// A caller that leaves gets its content back when the read of it that is under
+// way has ended, not before; the next read is of somebody else's.
+func TestContentIsGivenBackWhole(t *testing.T) {
+	e, scans := newEngine(t, judge)
+	o := object(marker)
+	content := stalling{o.Content, make(chan struct{}), make(chan struct{})}
+	o.Content = content
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	left := make(chan error, 1)
+	go func() {
+		_, err := e.Scan(ctx, o)
+		left <- err
+	}()
+	<-content.begun
+	follower := call(within(t, time.Hour), t, e, "follower", marker)
+	waitFor(t, "the follower to join", func() bool {
+		e.flights.mu.Lock()
+		defer e.flights.mu.Unlock()
+		for _, f := range e.flights.now {
+			return len(f.callers) == 2
+		}
+		return false
+	})
+	cancel()
+	select {
+	case <-left:
+		t.Error("Scan returned while its content was being read")
+		left <- context.Canceled
+	case <-time.After(50 * time.Millisecond): // a synctest bubble does not see waiting for a mutex
+	}
+	close(content.letGo)
+	<-left
+	if got := <-follower; got.err != nil || got.v.Outcome != scan.OutcomeInfected || scans.scans.Load() != 1 {
+		t.Errorf("follower: %+v, %d scans", got, scans.scans.Load())
+	}
+}
+
 // One caller's broken body is not the others' problem.
 func TestUnreadableContent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

