@@ -17,7 +17,9 @@ import (
 	"github.com/portcullis-av/portcullis/scan/content"
 	"github.com/portcullis-av/portcullis/scan/fleet"
 	"github.com/portcullis-av/portcullis/scan/gate"
+	"github.com/portcullis-av/portcullis/scan/icap"
 	"github.com/portcullis-av/portcullis/scan/policy"
+	"github.com/portcullis-av/portcullis/scan/remote"
 	"github.com/portcullis-av/portcullis/scan/spool"
 )
 
@@ -107,6 +109,12 @@ func buildEngine(e *configv1.Engine) (*fleet.Fleet, string, error) {
 	case *configv1.Engine_Cloudmersive:
 		kind, opts.MaxInFlight = "cloudmersive", int(k.Cloudmersive.GetMaxInFlight())
 		instances, err = buildCloudmersive(k.Cloudmersive)
+	case *configv1.Engine_Icap:
+		kind, opts.MaxInFlight = "icap", int(k.Icap.GetMaxInFlight())
+		instances, err = buildIcap(k.Icap)
+	case *configv1.Engine_Remote:
+		kind, opts.MaxInFlight = "remote", int(k.Remote.GetMaxInFlight())
+		instances, err = buildRemote(k.Remote)
 	default:
 		err = errors.New("names no kind of engine")
 	}
@@ -179,6 +187,37 @@ func advancedOf(a *configv1.Advanced) *cloudmersive.Advanced {
 
 		RestrictFileTypes: a.GetRestrictFileTypes(),
 	}
+}
+
+func buildIcap(c *configv1.Icap) ([]fleet.Instance, error) {
+	cfg := icap.Config{
+		URL: c.GetUrl(), CAFile: c.GetCaFile(), Method: c.GetMethod(), MaxPreview: int(c.GetMaxPreviewBytes()),
+		AcceptEcho: c.GetAcceptEcho(), MaxObjectBytes: c.GetMaxObjectBytes(), SendFileName: c.GetSendFileName(),
+		ConnectTimeout: c.GetConnectTimeout().AsDuration(), MaxIdle: int(c.GetMaxIdle()), IdleTimeout: c.GetIdleTimeout().AsDuration(),
+	}
+	if cfg.MaxIdle == 0 {
+		cfg.MaxIdle = -1 // there 0 is the default
+	}
+	for _, h := range c.GetHeaders() {
+		cfg.Headers = append(cfg.Headers, icap.Header{Name: h.GetName(), Value: h.GetValue(), File: h.GetValueFile()})
+	}
+	e, err := icap.New(cfg)
+	return []fleet.Instance{{Label: icapLabel(c.GetUrl()), Engine: e}}, err
+}
+
+// icapLabel is the URL without its query, which may hold what is nobody's business.
+func icapLabel(url string) string {
+	label, _, _ := strings.Cut(url, "?")
+	return label
+}
+
+func buildRemote(c *configv1.Remote) ([]fleet.Instance, error) {
+	cfg := remote.Config{Address: c.GetAddress(), Policy: c.GetPolicy(), ConnectTimeout: c.GetConnectTimeout().AsDuration()}
+	if t := c.GetTls(); t != nil {
+		cfg.TLS = &remote.TLS{CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName()}
+	}
+	e, err := remote.New(cfg)
+	return []fleet.Instance{{Label: c.GetAddress(), Engine: e}}, err
 }
 
 func policiesOf(m *configv1.Config) []scan.Policy {

@@ -99,6 +99,8 @@ func seesLabels(e *configv1.Engine) bool {
 		return false
 	case *configv1.Engine_Cloudmersive:
 		return k.Cloudmersive.GetAdvanced().GetSendFileName()
+	case *configv1.Engine_Icap:
+		return k.Icap.GetSendFileName()
 	}
 	return true
 }

@@ -150,6 +150,9 @@ func TestFingerprint(t *testing.T) {
 	}
 	for text, want := range map[string]bool{
 		`clamd: {addresses: ["localhost:3310"]}`:                            false,
+		`icap: {url: "icap://localhost/avscan"}`:                            false,
+		`icap: {url: "icap://localhost/avscan", send_file_name: true}`:      true,
+		`remote: {address: "localhost:9200"}`:                               true,
 		`cloudmersive: {api_key_file: k, advanced: {}}`:                     false,
 		`cloudmersive: {api_key_file: k, advanced: {send_file_name: true}}`: true,
 	} {

@@ -33,10 +33,11 @@ var mayImport = []struct {
 	{"scan/scantest", []string{"scan"}},
 	{"scan/clamd/clamdtest", nil},
 	{"scan/cloudmersive/cloudmersivetest", nil},
+	{"scan/icap/icaptest", nil},
 	{"scan/remote", []string{"scan", "scan/scanv1"}},
 	{"scan/*", []string{"scan"}},
 	{"envoy", nil},
-	{"e2e*", []string{"e2e/*", "envoy", "extproc/extproctest", "scan/scantest", "scan/clamd/clamdtest", "scan/cloudmersive/cloudmersivetest"}},
+	{"e2e*", []string{"e2e/*", "envoy", "extproc/extproctest", "scan/scantest", "scan/clamd/clamdtest", "scan/cloudmersive/cloudmersivetest", "scan/icap/icaptest"}},
 }
 
 type goPackage struct {

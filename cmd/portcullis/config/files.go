@@ -31,6 +31,13 @@ func CheckFiles(c *Config) []Problem {
 		}
 		add(path+".cloudmersive.api_key_file", checkFile(e.GetCloudmersive().GetApiKeyFile()))
 		add(path+".cloudmersive.ca_file", checkFile(e.GetCloudmersive().GetCaFile()))
+		add(path+".icap.ca_file", checkFile(e.GetIcap().GetCaFile()))
+		for j, h := range e.GetIcap().GetHeaders() {
+			add(fmt.Sprintf("%s.icap.headers[%d].value_file", path, j), checkFile(h.GetValueFile()))
+		}
+		add(path+".remote.tls.ca_file", checkFile(e.GetRemote().GetTls().GetCaFile()))
+		add(path+".remote.tls.cert_file", checkFile(e.GetRemote().GetTls().GetCertFile()))
+		add(path+".remote.tls.key_file", checkFile(e.GetRemote().GetTls().GetKeyFile()))
 	}
 	redis := m.GetCache().GetRedis()
 	add("cache.redis.password_file", checkFile(redis.GetPasswordFile()))

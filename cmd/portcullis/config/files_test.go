@@ -30,6 +30,8 @@ func TestLoadChecksFiles(t *testing.T) {
 engines:
   - {name: builtin, builtin: {hash_lists: [fifo.hsb, list.d, ca.pem]}}
   - {name: cloud, cloudmersive: {api_key_file: empty.key, ca_file: "ca.pem/none"}}
+  - {name: icap, icap: {url: "icaps://h/s", ca_file: none, headers: [{name: X-A, value: b}, {name: X-Key, value_file: empty.key}]}}
+  - {name: far, remote: {address: "h:1", tls: {ca_file: none, cert_file: ca.pem, key_file: empty.key}}}
 spool: {disk_dir: ca.pem}
 cache: {redis: {address: "redis:1", password_file: none, hmac_key_file: empty.key, tls: {ca_file: list.d}}}
 `)
@@ -40,10 +42,14 @@ portcullis.yaml:4:44: engines[0].builtin.hash_lists[0]: is not a regular file
 portcullis.yaml:4:54: engines[0].builtin.hash_lists[1]: is not a regular file
 portcullis.yaml:5:48: engines[1].cloudmersive.api_key_file: is an empty file
 portcullis.yaml:5:68: engines[1].cloudmersive.ca_file: cannot be read: not a directory
-portcullis.yaml:6:19: spool.disk_dir: is not a directory
-portcullis.yaml:7:52: cache.redis.password_file: cannot be read: no such file or directory
-portcullis.yaml:7:73: cache.redis.hmac_key_file: is an empty file
-portcullis.yaml:7:99: cache.redis.tls.ca_file: is not a regular file`
+portcullis.yaml:6:54: engines[2].icap.ca_file: cannot be read: no such file or directory
+portcullis.yaml:6:119: engines[2].icap.headers[1].value_file: is an empty file
+portcullis.yaml:7:57: engines[3].remote.tls.ca_file: cannot be read: no such file or directory
+portcullis.yaml:7:92: engines[3].remote.tls.key_file: is an empty file
+portcullis.yaml:8:19: spool.disk_dir: is not a directory
+portcullis.yaml:9:52: cache.redis.password_file: cannot be read: no such file or directory
+portcullis.yaml:9:73: cache.redis.hmac_key_file: is an empty file
+portcullis.yaml:9:99: cache.redis.tls.ca_file: is not a regular file`
 	if err == nil {
 		t.Fatal("the file was taken")
 	}

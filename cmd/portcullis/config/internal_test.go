@@ -13,17 +13,25 @@ import (
 // read, or is known to mean "not set" when it is left out.
 func TestEveryDefault(t *testing.T) {
 	unset := map[protoreflect.FullName]bool{
-		"portcullis.config.v1.TLS.client_ca_file":   true, // no client certificates
-		"portcullis.config.v1.Cloudmersive.ca_file": true, // the system's authorities
-		"portcullis.config.v1.Canary.interval":      true, // depends on the engine
-		"portcullis.config.v1.Spool.disk_dir":       true, // depends on the system
-		"portcullis.config.v1.Redis.username":       true, // nobody logs in
-		"portcullis.config.v1.Redis.password_file":  true, // as above
-		"portcullis.config.v1.Redis.hmac_key_file":  true, // unsigned
-		"portcullis.config.v1.RedisTLS.ca_file":     true, // the system's authorities
-		"portcullis.config.v1.RedisTLS.server_name": true, // depends on the address
-		"portcullis.config.v1.RedisTLS.cert_file":   true, // no client certificate
-		"portcullis.config.v1.RedisTLS.key_file":    true, // as above
+		"portcullis.config.v1.TLS.client_ca_file":    true, // no client certificates
+		"portcullis.config.v1.Cloudmersive.ca_file":  true, // the system's authorities
+		"portcullis.config.v1.Canary.interval":       true, // depends on the engine
+		"portcullis.config.v1.Spool.disk_dir":        true, // depends on the system
+		"portcullis.config.v1.Icap.ca_file":          true, // the system's authorities
+		"portcullis.config.v1.IcapHeader.value":      true, // one of the two
+		"portcullis.config.v1.IcapHeader.value_file": true, // as above
+		"portcullis.config.v1.Remote.policy":         true, // the far side's default
+		"portcullis.config.v1.RemoteTLS.ca_file":     true, // the system's authorities
+		"portcullis.config.v1.RemoteTLS.server_name": true, // depends on the address
+		"portcullis.config.v1.RemoteTLS.cert_file":   true, // no client certificate
+		"portcullis.config.v1.RemoteTLS.key_file":    true, // as above
+		"portcullis.config.v1.Redis.username":        true, // nobody logs in
+		"portcullis.config.v1.Redis.password_file":   true, // as above
+		"portcullis.config.v1.Redis.hmac_key_file":   true, // unsigned
+		"portcullis.config.v1.RedisTLS.ca_file":      true, // the system's authorities
+		"portcullis.config.v1.RedisTLS.server_name":  true, // depends on the address
+		"portcullis.config.v1.RedisTLS.cert_file":    true, // no client certificate
+		"portcullis.config.v1.RedisTLS.key_file":     true, // as above
 	}
 	messages := configv1.File_portcullis_config_v1_config_proto.Messages()
 	for i := range messages.Len() {

@@ -50,6 +50,8 @@ func checkEngines(c *configv1.Config, found *report) {
 				found.add(path+".cloudmersive.url", "%s", why)
 			}
 		}
+		checkICAP(e.GetIcap(), path+".icap", found)
+		checkRemote(c, e.GetRemote(), path+".remote", found)
 		if probe := e.GetCanary(); probe.GetTimeout().AsDuration() > probe.GetInterval().AsDuration() {
 			found.add(path+".canary.timeout", "must not be longer than interval (%s), or probes would overlap", probe.GetInterval().AsDuration())
 		}
@@ -75,6 +77,9 @@ func checkPolicies(c *configv1.Config, found *report) {
 		scans := p.GetRequest() != "skip" || p.GetResponse() != "skip"
 		if scans && len(p.GetEngines()) == 0 {
 			found.add(path+".engines", "must name an engine, as this policy scans; or set request and response to skip")
+		}
+		if scans {
+			checkLargest(c, p, path, found)
 		}
 		if scans && p.GetMaxBodyBytes() > capacity {
 			found.add(path+".max_body_bytes", "is more than spool.memory_bytes and spool.disk_bytes together (%d): such a body could never be held", capacity)

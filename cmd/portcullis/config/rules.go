@@ -34,7 +34,7 @@ func words(v *protovalidate.Violation) (path, text string) {
 		return path, fmt.Sprintf("must be %s, not %s", oneOf(v), shown(v.FieldValue.String()))
 	case "string.min_len", "required":
 		if v.FieldDescriptor == nil { // the oneof of an engine's kinds
-			return strings.TrimSuffix(path, ".kind"), "says no kind; add one of builtin, clamd and cloudmersive"
+			return strings.TrimSuffix(path, ".kind"), "says no kind; add one of builtin, clamd, cloudmersive, icap and remote"
 		}
 		return path, "must be given, and not empty"
 	case "repeated.min_items":

@@ -281,7 +281,7 @@ func (x *TLS) GetClientCaFile() string {
 }
 
 // Engine is one scanner under a name of your choice. Exactly one of `builtin`,
-// `clamd` and `cloudmersive` says what it is.
+// `clamd`, `cloudmersive`, `icap` and `remote` says what it is.
 type Engine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unique. Policies, metrics, logs and answers use it.
@@ -291,6 +291,8 @@ type Engine struct {
 	//	*Engine_Builtin
 	//	*Engine_Clamd
 	//	*Engine_Cloudmersive
+	//	*Engine_Icap
+	//	*Engine_Remote
 	Kind isEngine_Kind `protobuf_oneof:"kind"`
 	// How the engine is proven to be alive.
 	Canary        *Canary `protobuf:"bytes,15,opt,name=canary,proto3" json:"canary,omitempty"`
@@ -369,6 +371,24 @@ func (x *Engine) GetCloudmersive() *Cloudmersive {
 	return nil
 }
 
+func (x *Engine) GetIcap() *Icap {
+	if x != nil {
+		if x, ok := x.Kind.(*Engine_Icap); ok {
+			return x.Icap
+		}
+	}
+	return nil
+}
+
+func (x *Engine) GetRemote() *Remote {
+	if x != nil {
+		if x, ok := x.Kind.(*Engine_Remote); ok {
+			return x.Remote
+		}
+	}
+	return nil
+}
+
 func (x *Engine) GetCanary() *Canary {
 	if x != nil {
 		return x.Canary
@@ -396,11 +416,25 @@ type Engine_Cloudmersive struct {
 	Cloudmersive *Cloudmersive `protobuf:"bytes,4,opt,name=cloudmersive,proto3,oneof"`
 }
 
+type Engine_Icap struct {
+	// An ICAP server: c-icap, or a vendor's appliance.
+	Icap *Icap `protobuf:"bytes,5,opt,name=icap,proto3,oneof"`
+}
+
+type Engine_Remote struct {
+	// Another Portcullis.
+	Remote *Remote `protobuf:"bytes,6,opt,name=remote,proto3,oneof"`
+}
+
 func (*Engine_Builtin) isEngine_Kind() {}
 
 func (*Engine_Clamd) isEngine_Kind() {}
 
 func (*Engine_Cloudmersive) isEngine_Kind() {}
+
+func (*Engine_Icap) isEngine_Kind() {}
+
+func (*Engine_Remote) isEngine_Kind() {}
 
 // Builtin sets up the embedded engine.
 type Builtin struct {
@@ -775,6 +809,390 @@ func (x *Advanced) GetRestrictFileTypes() []string {
 	return nil
 }
 
+// Icap sets up one service of an ICAP server (RFC 3507).
+type Icap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `icap://host:port/service`, or `icaps://` for TLS; the ports are 1344 and
+	// 11344 unless given. A query is kept, as in `/avscan?mode=simple`.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// How objects are sent: `respmod` as the body of a response, `reqmod` as that of
+	// a request, `auto` as a response if the service takes those.
+	Method *string `protobuf:"bytes,2,opt,name=method,proto3,oneof" json:"method,omitempty"`
+	// Fields added to every request, such as an appliance's key.
+	Headers []*IcapHeader `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty"`
+	// Bound on the preview that the server may ask for. A server that lets an
+	// object pass after a preview has not seen all of it: UNSCANNABLE
+	// (engine-limit). 0: objects are sent without a preview, and what the server
+	// skips cannot be told from what it scans.
+	MaxPreviewBytes *int32 `protobuf:"varint,4,opt,name=max_preview_bytes,json=maxPreviewBytes,proto3,oneof" json:"max_preview_bytes,omitempty"`
+	// true: an object that comes back unchanged is CLEAN. Only for servers that
+	// never answer 204, as servers also send back what they did not scan.
+	AcceptEcho *bool `protobuf:"varint,5,opt,name=accept_echo,json=acceptEcho,proto3,oneof" json:"accept_echo,omitempty"`
+	// The largest object given to the server; larger ones are UNSCANNABLE
+	// (too-large). The server must find a known-bad file of this very size before
+	// anything is called CLEAN, and again every 10 minutes, because servers let pass
+	// what is over a limit of their own without a word. So it must not be more than
+	// what the server scans (c-icap: virus_scan.MaxObjectSize, 5M unless set), and
+	// not less than max_body_bytes of a policy that uses the engine.
+	MaxObjectBytes *int64 `protobuf:"varint,6,opt,name=max_object_bytes,json=maxObjectBytes,proto3,oneof" json:"max_object_bytes,omitempty"`
+	// Send the client's file name along. It may be personal data, and servers may
+	// be set up to skip by extension.
+	SendFileName *bool `protobuf:"varint,7,opt,name=send_file_name,json=sendFileName,proto3,oneof" json:"send_file_name,omitempty"`
+	// How long a connection may take, TLS included.
+	ConnectTimeout *durationpb.Duration `protobuf:"bytes,8,opt,name=connect_timeout,json=connectTimeout,proto3" json:"connect_timeout,omitempty"`
+	// Scans at once. Keep it below the server's threads (its Max-Connections).
+	MaxInFlight *int32 `protobuf:"varint,9,opt,name=max_in_flight,json=maxInFlight,proto3,oneof" json:"max_in_flight,omitempty"`
+	// Connections kept for later scans. Each occupies a thread of servers such as
+	// c-icap. 0: none.
+	MaxIdle *int32 `protobuf:"varint,10,opt,name=max_idle,json=maxIdle,proto3,oneof" json:"max_idle,omitempty"`
+	// How long a connection is kept.
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,11,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// PEM file with the authorities that may have signed the server's certificate.
+	// Left out: the system's.
+	CaFile        *string `protobuf:"bytes,12,opt,name=ca_file,json=caFile,proto3,oneof" json:"ca_file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Icap) Reset() {
+	*x = Icap{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Icap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Icap) ProtoMessage() {}
+
+func (x *Icap) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Icap.ProtoReflect.Descriptor instead.
+func (*Icap) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Icap) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Icap) GetMethod() string {
+	if x != nil && x.Method != nil {
+		return *x.Method
+	}
+	return ""
+}
+
+func (x *Icap) GetHeaders() []*IcapHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *Icap) GetMaxPreviewBytes() int32 {
+	if x != nil && x.MaxPreviewBytes != nil {
+		return *x.MaxPreviewBytes
+	}
+	return 0
+}
+
+func (x *Icap) GetAcceptEcho() bool {
+	if x != nil && x.AcceptEcho != nil {
+		return *x.AcceptEcho
+	}
+	return false
+}
+
+func (x *Icap) GetMaxObjectBytes() int64 {
+	if x != nil && x.MaxObjectBytes != nil {
+		return *x.MaxObjectBytes
+	}
+	return 0
+}
+
+func (x *Icap) GetSendFileName() bool {
+	if x != nil && x.SendFileName != nil {
+		return *x.SendFileName
+	}
+	return false
+}
+
+func (x *Icap) GetConnectTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ConnectTimeout
+	}
+	return nil
+}
+
+func (x *Icap) GetMaxInFlight() int32 {
+	if x != nil && x.MaxInFlight != nil {
+		return *x.MaxInFlight
+	}
+	return 0
+}
+
+func (x *Icap) GetMaxIdle() int32 {
+	if x != nil && x.MaxIdle != nil {
+		return *x.MaxIdle
+	}
+	return 0
+}
+
+func (x *Icap) GetIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return nil
+}
+
+func (x *Icap) GetCaFile() string {
+	if x != nil && x.CaFile != nil {
+		return *x.CaFile
+	}
+	return ""
+}
+
+// IcapHeader is one field of every ICAP request.
+type IcapHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `X-Client-IP`. Fields that frame the protocol cannot be set.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What is sent: printable ASCII. No place for a secret.
+	Value *string `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	// File that holds the value and nothing else, for secrets. It is read again for
+	// every request.
+	ValueFile     *string `protobuf:"bytes,3,opt,name=value_file,json=valueFile,proto3,oneof" json:"value_file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IcapHeader) Reset() {
+	*x = IcapHeader{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IcapHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IcapHeader) ProtoMessage() {}
+
+func (x *IcapHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IcapHeader.ProtoReflect.Descriptor instead.
+func (*IcapHeader) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *IcapHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *IcapHeader) GetValue() string {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return ""
+}
+
+func (x *IcapHeader) GetValueFile() string {
+	if x != nil && x.ValueFile != nil {
+		return *x.ValueFile
+	}
+	return ""
+}
+
+// Remote sets up another Portcullis as an engine: it scans with one of its own
+// policies, and its verdict is judged by the policy here.
+type Remote struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `host:port` or `unix:/path` of its `listen.extproc`. Never its own: an
+	// object may come through three services, then it is an ERROR.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Name of the policy there. Left out: "default".
+	Policy *string `protobuf:"bytes,2,opt,name=policy,proto3,oneof" json:"policy,omitempty"`
+	// TLS to it. Left out: plain text.
+	Tls *RemoteTLS `protobuf:"bytes,3,opt,name=tls,proto3" json:"tls,omitempty"`
+	// How long one attempt to connect may take.
+	ConnectTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=connect_timeout,json=connectTimeout,proto3" json:"connect_timeout,omitempty"`
+	// Scans at once.
+	MaxInFlight   *int32 `protobuf:"varint,5,opt,name=max_in_flight,json=maxInFlight,proto3,oneof" json:"max_in_flight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Remote) Reset() {
+	*x = Remote{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Remote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Remote) ProtoMessage() {}
+
+func (x *Remote) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Remote.ProtoReflect.Descriptor instead.
+func (*Remote) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Remote) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Remote) GetPolicy() string {
+	if x != nil && x.Policy != nil {
+		return *x.Policy
+	}
+	return ""
+}
+
+func (x *Remote) GetTls() *RemoteTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *Remote) GetConnectTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ConnectTimeout
+	}
+	return nil
+}
+
+func (x *Remote) GetMaxInFlight() int32 {
+	if x != nil && x.MaxInFlight != nil {
+		return *x.MaxInFlight
+	}
+	return 0
+}
+
+// RemoteTLS says how the other Portcullis proves itself; `{}` is a certificate
+// for the address's host from one of the system's authorities.
+type RemoteTLS struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// PEM file with the authorities that may have signed its certificate. Left
+	// out: the system's.
+	CaFile *string `protobuf:"bytes,1,opt,name=ca_file,json=caFile,proto3,oneof" json:"ca_file,omitempty"`
+	// Name in its certificate. Left out: the host of `address`.
+	ServerName *string `protobuf:"bytes,2,opt,name=server_name,json=serverName,proto3,oneof" json:"server_name,omitempty"`
+	// PEM file with our own certificate and its chain, if it wants one; needs
+	// `key_file`. Both are read again for every connection.
+	CertFile *string `protobuf:"bytes,3,opt,name=cert_file,json=certFile,proto3,oneof" json:"cert_file,omitempty"`
+	// PEM file with its private key.
+	KeyFile       *string `protobuf:"bytes,4,opt,name=key_file,json=keyFile,proto3,oneof" json:"key_file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoteTLS) Reset() {
+	*x = RemoteTLS{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteTLS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteTLS) ProtoMessage() {}
+
+func (x *RemoteTLS) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteTLS.ProtoReflect.Descriptor instead.
+func (*RemoteTLS) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RemoteTLS) GetCaFile() string {
+	if x != nil && x.CaFile != nil {
+		return *x.CaFile
+	}
+	return ""
+}
+
+func (x *RemoteTLS) GetServerName() string {
+	if x != nil && x.ServerName != nil {
+		return *x.ServerName
+	}
+	return ""
+}
+
+func (x *RemoteTLS) GetCertFile() string {
+	if x != nil && x.CertFile != nil {
+		return *x.CertFile
+	}
+	return ""
+}
+
+func (x *RemoteTLS) GetKeyFile() string {
+	if x != nil && x.KeyFile != nil {
+		return *x.KeyFile
+	}
+	return ""
+}
+
 // Canary is a harmless test file that an engine must call infected, and a clean
 // one that it must call clean, before it counts as healthy.
 type Canary struct {
@@ -790,7 +1208,7 @@ type Canary struct {
 
 func (x *Canary) Reset() {
 	*x = Canary{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[8]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +1220,7 @@ func (x *Canary) String() string {
 func (*Canary) ProtoMessage() {}
 
 func (x *Canary) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[8]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +1233,7 @@ func (x *Canary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Canary.ProtoReflect.Descriptor instead.
 func (*Canary) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Canary) GetInterval() *durationpb.Duration {
@@ -884,7 +1302,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[9]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1314,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[9]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1327,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Policy) GetName() string {
@@ -1044,7 +1462,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[10]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1474,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[10]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1487,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Content) GetMaxObjects() int32 {
@@ -1121,7 +1539,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[11]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1551,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[11]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1564,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Rule) GetWhen() string {
@@ -1184,7 +1602,7 @@ type Spool struct {
 
 func (x *Spool) Reset() {
 	*x = Spool{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[12]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1614,7 @@ func (x *Spool) String() string {
 func (*Spool) ProtoMessage() {}
 
 func (x *Spool) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[12]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1627,7 @@ func (x *Spool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spool.ProtoReflect.Descriptor instead.
 func (*Spool) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Spool) GetMemoryBytes() int64 {
@@ -1263,7 +1681,7 @@ type Cache struct {
 
 func (x *Cache) Reset() {
 	*x = Cache{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[13]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1693,7 @@ func (x *Cache) String() string {
 func (*Cache) ProtoMessage() {}
 
 func (x *Cache) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[13]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1706,7 @@ func (x *Cache) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cache.ProtoReflect.Descriptor instead.
 func (*Cache) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Cache) GetMemoryEntries() int32 {
@@ -1339,7 +1757,7 @@ type Redis struct {
 
 func (x *Redis) Reset() {
 	*x = Redis{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[14]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1769,7 @@ func (x *Redis) String() string {
 func (*Redis) ProtoMessage() {}
 
 func (x *Redis) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[14]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1782,7 @@ func (x *Redis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redis.ProtoReflect.Descriptor instead.
 func (*Redis) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Redis) GetAddress() string {
@@ -1436,7 +1854,7 @@ type RedisTLS struct {
 
 func (x *RedisTLS) Reset() {
 	*x = RedisTLS{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[15]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +1866,7 @@ func (x *RedisTLS) String() string {
 func (*RedisTLS) ProtoMessage() {}
 
 func (x *RedisTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[15]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +1879,7 @@ func (x *RedisTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedisTLS.ProtoReflect.Descriptor instead.
 func (*RedisTLS) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RedisTLS) GetCaFile() string {
@@ -1508,7 +1926,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[16]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1520,7 +1938,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[16]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1533,7 +1951,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Limits) GetMaxExchanges() int32 {
@@ -1564,7 +1982,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[17]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1994,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[17]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +2007,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Drain) GetGrace() *durationpb.Duration {
@@ -1619,7 +2037,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[18]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +2049,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_portcullis_config_v1_config_proto_msgTypes[18]
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +2062,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Log) GetLevel() string {
@@ -1707,13 +2125,15 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\tcert_file\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\bcertFile\x12!\n" +
 	"\bkey_file\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\akeyFile\x122\n" +
 	"\x0eclient_ca_file\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\fclientCaFile\x88\x01\x01B\x11\n" +
-	"\x0f_client_ca_file\"\xb7\x03\n" +
+	"\x0f_client_ca_file\"\xa1\x04\n" +
 	"\x06Engine\x12\xa5\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x90\x01\xbaH\x8c\x01\xba\x01\x88\x01\n" +
 	"\vengine.name\x12Nmust be 1 to 63 characters of a-z, 0-9 and -, and begin with a letter or digit\x1a)this.matches('^[a-z0-9][a-z0-9-]{0,62}$')R\x04name\x129\n" +
 	"\abuiltin\x18\x02 \x01(\v2\x1d.portcullis.config.v1.BuiltinH\x00R\abuiltin\x123\n" +
 	"\x05clamd\x18\x03 \x01(\v2\x1b.portcullis.config.v1.ClamdH\x00R\x05clamd\x12H\n" +
-	"\fcloudmersive\x18\x04 \x01(\v2\".portcullis.config.v1.CloudmersiveH\x00R\fcloudmersive\x12<\n" +
+	"\fcloudmersive\x18\x04 \x01(\v2\".portcullis.config.v1.CloudmersiveH\x00R\fcloudmersive\x120\n" +
+	"\x04icap\x18\x05 \x01(\v2\x1a.portcullis.config.v1.IcapH\x00R\x04icap\x126\n" +
+	"\x06remote\x18\x06 \x01(\v2\x1c.portcullis.config.v1.RemoteH\x00R\x06remote\x12<\n" +
 	"\x06canary\x18\x0f \x01(\v2\x1c.portcullis.config.v1.CanaryB\x06\xe2\x92\x19\x02{}R\x06canaryB\r\n" +
 	"\x04kind\x12\x05\xbaH\x02\b\x01\":\n" +
 	"\aBuiltin\x12/\n" +
@@ -1768,7 +2188,63 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\x1f_allow_insecure_deserializationB\r\n" +
 	"\v_allow_htmlB\x1c\n" +
 	"\x1a_allow_ole_embedded_objectB\x18\n" +
-	"\x16_allow_unwanted_action\"\x9e\x01\n" +
+	"\x16_allow_unwanted_action\"\xf0\x06\n" +
+	"\x04Icap\x12\x18\n" +
+	"\x03url\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x03url\x12D\n" +
+	"\x06method\x18\x02 \x01(\tB'\xbaH\x19r\x17R\arespmodR\x06reqmodR\x04auto\xe2\x92\x19\arespmodH\x00R\x06method\x88\x01\x01\x12D\n" +
+	"\aheaders\x18\x03 \x03(\v2 .portcullis.config.v1.IcapHeaderB\b\xbaH\x05\x92\x01\x02\x10 R\aheaders\x12D\n" +
+	"\x11max_preview_bytes\x18\x04 \x01(\x05B\x13\xbaH\b\x1a\x06\x18\x80\x80\x04(\x00\xe2\x92\x19\x044096H\x01R\x0fmaxPreviewBytes\x88\x01\x01\x12/\n" +
+	"\vaccept_echo\x18\x05 \x01(\bB\t\xe2\x92\x19\x05falseH\x02R\n" +
+	"acceptEcho\x88\x01\x01\x12J\n" +
+	"\x10max_object_bytes\x18\x06 \x01(\x03B\x1b\xbaH\v\"\t\x18\x80\x80\x80\x80\b(\x80 \xe2\x92\x19\t104857600H\x03R\x0emaxObjectBytes\x88\x01\x01\x124\n" +
+	"\x0esend_file_name\x18\a \x01(\bB\t\xe2\x92\x19\x05falseH\x04R\fsendFileName\x88\x01\x01\x12Z\n" +
+	"\x0fconnect_timeout\x18\b \x01(\v2\x19.google.protobuf.DurationB\x16\xbaH\r\xaa\x01\n" +
+	"\"\x02\b<2\x04\x10\xc0\x84=\xe2\x92\x19\x021sR\x0econnectTimeout\x129\n" +
+	"\rmax_in_flight\x18\t \x01(\x05B\x10\xbaH\a\x1a\x05\x18\x90N(\x01\xe2\x92\x19\x0210H\x05R\vmaxInFlight\x88\x01\x01\x12/\n" +
+	"\bmax_idle\x18\n" +
+	" \x01(\x05B\x0f\xbaH\a\x1a\x05\x18\x90N(\x00\xe2\x92\x19\x014H\x06R\amaxIdle\x88\x01\x01\x12V\n" +
+	"\fidle_timeout\x18\v \x01(\v2\x19.google.protobuf.DurationB\x18\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=\xe2\x92\x19\x0315sR\vidleTimeout\x12%\n" +
+	"\aca_file\x18\f \x01(\tB\a\xbaH\x04r\x02\x10\x01H\aR\x06caFile\x88\x01\x01B\t\n" +
+	"\a_methodB\x14\n" +
+	"\x12_max_preview_bytesB\x0e\n" +
+	"\f_accept_echoB\x13\n" +
+	"\x11_max_object_bytesB\x11\n" +
+	"\x0f_send_file_nameB\x10\n" +
+	"\x0e_max_in_flightB\v\n" +
+	"\t_max_idleB\n" +
+	"\n" +
+	"\b_ca_file\"\xac\x04\n" +
+	"\n" +
+	"IcapHeader\x12\xc2\x02\n" +
+	"\x04name\x18\x01 \x01(\tB\xad\x02\xbaH\xa9\x02\xba\x01\xa5\x02\n" +
+	"\x10icap.header.name\x12cmust be 1 to 128 letters, digits and -, and no field of the protocol itself such as Host or Preview\x1a\xab\x01this.matches('^[A-Za-z0-9-]{1,128}$') && !this.matches('(?i)^(host|allow|preview|encapsulated|connection|transfer-encoding|te|trailer|upgrade|content-length|keep-alive)$')R\x04name\x12\x92\x01\n" +
+	"\x05value\x18\x02 \x01(\tBw\xbaHt\xba\x01q\n" +
+	"\x11icap.header.value\x12,must be 1 to 4096 printable ASCII characters\x1a.this.matches('^[ -~]+$') && size(this) <= 4096H\x00R\x05value\x88\x01\x01\x12+\n" +
+	"\n" +
+	"value_file\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x01R\tvalueFile\x88\x01\x01B\b\n" +
+	"\x06_valueB\r\n" +
+	"\v_value_file\"\xb9\x02\n" +
+	"\x06Remote\x12 \n" +
+	"\aaddress\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12&\n" +
+	"\x06policy\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01(?H\x00R\x06policy\x88\x01\x01\x121\n" +
+	"\x03tls\x18\x03 \x01(\v2\x1f.portcullis.config.v1.RemoteTLSR\x03tls\x12Z\n" +
+	"\x0fconnect_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x16\xbaH\r\xaa\x01\n" +
+	"\"\x02\b<2\x04\x10\xc0\x84=\xe2\x92\x19\x021sR\x0econnectTimeout\x129\n" +
+	"\rmax_in_flight\x18\x05 \x01(\x05B\x10\xbaH\a\x1a\x05\x18\x90N(\x01\xe2\x92\x19\x0264H\x01R\vmaxInFlight\x88\x01\x01B\t\n" +
+	"\a_policyB\x10\n" +
+	"\x0e_max_in_flight\"\xec\x01\n" +
+	"\tRemoteTLS\x12%\n" +
+	"\aca_file\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\x06caFile\x88\x01\x01\x12-\n" +
+	"\vserver_name\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x01R\n" +
+	"serverName\x88\x01\x01\x12)\n" +
+	"\tcert_file\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x02R\bcertFile\x88\x01\x01\x12'\n" +
+	"\bkey_file\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x03R\akeyFile\x88\x01\x01B\n" +
+	"\n" +
+	"\b_ca_fileB\x0e\n" +
+	"\f_server_nameB\f\n" +
+	"\n" +
+	"_cert_fileB\v\n" +
+	"\t_key_file\"\x9e\x01\n" +
 	"\x06Canary\x12E\n" +
 	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\binterval\x12M\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=\xe2\x92\x19\x0310sR\atimeout\"\x93\n" +
@@ -1895,7 +2371,7 @@ func file_portcullis_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_portcullis_config_v1_config_proto_rawDescData
 }
 
-var file_portcullis_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_portcullis_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_portcullis_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),                    // 0: portcullis.config.v1.Config
 	(*Listen)(nil),                    // 1: portcullis.config.v1.Listen
@@ -1905,55 +2381,66 @@ var file_portcullis_config_v1_config_proto_goTypes = []any{
 	(*Clamd)(nil),                     // 5: portcullis.config.v1.Clamd
 	(*Cloudmersive)(nil),              // 6: portcullis.config.v1.Cloudmersive
 	(*Advanced)(nil),                  // 7: portcullis.config.v1.Advanced
-	(*Canary)(nil),                    // 8: portcullis.config.v1.Canary
-	(*Policy)(nil),                    // 9: portcullis.config.v1.Policy
-	(*Content)(nil),                   // 10: portcullis.config.v1.Content
-	(*Rule)(nil),                      // 11: portcullis.config.v1.Rule
-	(*Spool)(nil),                     // 12: portcullis.config.v1.Spool
-	(*Cache)(nil),                     // 13: portcullis.config.v1.Cache
-	(*Redis)(nil),                     // 14: portcullis.config.v1.Redis
-	(*RedisTLS)(nil),                  // 15: portcullis.config.v1.RedisTLS
-	(*Limits)(nil),                    // 16: portcullis.config.v1.Limits
-	(*Drain)(nil),                     // 17: portcullis.config.v1.Drain
-	(*Log)(nil),                       // 18: portcullis.config.v1.Log
-	(*durationpb.Duration)(nil),       // 19: google.protobuf.Duration
-	(*descriptorpb.FieldOptions)(nil), // 20: google.protobuf.FieldOptions
+	(*Icap)(nil),                      // 8: portcullis.config.v1.Icap
+	(*IcapHeader)(nil),                // 9: portcullis.config.v1.IcapHeader
+	(*Remote)(nil),                    // 10: portcullis.config.v1.Remote
+	(*RemoteTLS)(nil),                 // 11: portcullis.config.v1.RemoteTLS
+	(*Canary)(nil),                    // 12: portcullis.config.v1.Canary
+	(*Policy)(nil),                    // 13: portcullis.config.v1.Policy
+	(*Content)(nil),                   // 14: portcullis.config.v1.Content
+	(*Rule)(nil),                      // 15: portcullis.config.v1.Rule
+	(*Spool)(nil),                     // 16: portcullis.config.v1.Spool
+	(*Cache)(nil),                     // 17: portcullis.config.v1.Cache
+	(*Redis)(nil),                     // 18: portcullis.config.v1.Redis
+	(*RedisTLS)(nil),                  // 19: portcullis.config.v1.RedisTLS
+	(*Limits)(nil),                    // 20: portcullis.config.v1.Limits
+	(*Drain)(nil),                     // 21: portcullis.config.v1.Drain
+	(*Log)(nil),                       // 22: portcullis.config.v1.Log
+	(*durationpb.Duration)(nil),       // 23: google.protobuf.Duration
+	(*descriptorpb.FieldOptions)(nil), // 24: google.protobuf.FieldOptions
 }
 var file_portcullis_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: portcullis.config.v1.Config.listen:type_name -> portcullis.config.v1.Listen
 	3,  // 1: portcullis.config.v1.Config.engines:type_name -> portcullis.config.v1.Engine
-	9,  // 2: portcullis.config.v1.Config.policies:type_name -> portcullis.config.v1.Policy
-	11, // 3: portcullis.config.v1.Config.rules:type_name -> portcullis.config.v1.Rule
-	12, // 4: portcullis.config.v1.Config.spool:type_name -> portcullis.config.v1.Spool
-	16, // 5: portcullis.config.v1.Config.limits:type_name -> portcullis.config.v1.Limits
-	17, // 6: portcullis.config.v1.Config.drain:type_name -> portcullis.config.v1.Drain
-	18, // 7: portcullis.config.v1.Config.log:type_name -> portcullis.config.v1.Log
-	13, // 8: portcullis.config.v1.Config.cache:type_name -> portcullis.config.v1.Cache
+	13, // 2: portcullis.config.v1.Config.policies:type_name -> portcullis.config.v1.Policy
+	15, // 3: portcullis.config.v1.Config.rules:type_name -> portcullis.config.v1.Rule
+	16, // 4: portcullis.config.v1.Config.spool:type_name -> portcullis.config.v1.Spool
+	20, // 5: portcullis.config.v1.Config.limits:type_name -> portcullis.config.v1.Limits
+	21, // 6: portcullis.config.v1.Config.drain:type_name -> portcullis.config.v1.Drain
+	22, // 7: portcullis.config.v1.Config.log:type_name -> portcullis.config.v1.Log
+	17, // 8: portcullis.config.v1.Config.cache:type_name -> portcullis.config.v1.Cache
 	2,  // 9: portcullis.config.v1.Listen.tls:type_name -> portcullis.config.v1.TLS
 	4,  // 10: portcullis.config.v1.Engine.builtin:type_name -> portcullis.config.v1.Builtin
 	5,  // 11: portcullis.config.v1.Engine.clamd:type_name -> portcullis.config.v1.Clamd
 	6,  // 12: portcullis.config.v1.Engine.cloudmersive:type_name -> portcullis.config.v1.Cloudmersive
-	8,  // 13: portcullis.config.v1.Engine.canary:type_name -> portcullis.config.v1.Canary
-	19, // 14: portcullis.config.v1.Clamd.connect_timeout:type_name -> google.protobuf.Duration
-	19, // 15: portcullis.config.v1.Cloudmersive.timeout:type_name -> google.protobuf.Duration
-	7,  // 16: portcullis.config.v1.Cloudmersive.advanced:type_name -> portcullis.config.v1.Advanced
-	19, // 17: portcullis.config.v1.Canary.interval:type_name -> google.protobuf.Duration
-	19, // 18: portcullis.config.v1.Canary.timeout:type_name -> google.protobuf.Duration
-	19, // 19: portcullis.config.v1.Policy.scan_timeout:type_name -> google.protobuf.Duration
-	19, // 20: portcullis.config.v1.Policy.upload_timeout:type_name -> google.protobuf.Duration
-	10, // 21: portcullis.config.v1.Policy.content:type_name -> portcullis.config.v1.Content
-	19, // 22: portcullis.config.v1.Policy.upload_idle_timeout:type_name -> google.protobuf.Duration
-	19, // 23: portcullis.config.v1.Cache.ttl:type_name -> google.protobuf.Duration
-	14, // 24: portcullis.config.v1.Cache.redis:type_name -> portcullis.config.v1.Redis
-	15, // 25: portcullis.config.v1.Redis.tls:type_name -> portcullis.config.v1.RedisTLS
-	19, // 26: portcullis.config.v1.Drain.grace:type_name -> google.protobuf.Duration
-	19, // 27: portcullis.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
-	20, // 28: portcullis.config.v1.default_value:extendee -> google.protobuf.FieldOptions
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	28, // [28:29] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	8,  // 13: portcullis.config.v1.Engine.icap:type_name -> portcullis.config.v1.Icap
+	10, // 14: portcullis.config.v1.Engine.remote:type_name -> portcullis.config.v1.Remote
+	12, // 15: portcullis.config.v1.Engine.canary:type_name -> portcullis.config.v1.Canary
+	23, // 16: portcullis.config.v1.Clamd.connect_timeout:type_name -> google.protobuf.Duration
+	23, // 17: portcullis.config.v1.Cloudmersive.timeout:type_name -> google.protobuf.Duration
+	7,  // 18: portcullis.config.v1.Cloudmersive.advanced:type_name -> portcullis.config.v1.Advanced
+	9,  // 19: portcullis.config.v1.Icap.headers:type_name -> portcullis.config.v1.IcapHeader
+	23, // 20: portcullis.config.v1.Icap.connect_timeout:type_name -> google.protobuf.Duration
+	23, // 21: portcullis.config.v1.Icap.idle_timeout:type_name -> google.protobuf.Duration
+	11, // 22: portcullis.config.v1.Remote.tls:type_name -> portcullis.config.v1.RemoteTLS
+	23, // 23: portcullis.config.v1.Remote.connect_timeout:type_name -> google.protobuf.Duration
+	23, // 24: portcullis.config.v1.Canary.interval:type_name -> google.protobuf.Duration
+	23, // 25: portcullis.config.v1.Canary.timeout:type_name -> google.protobuf.Duration
+	23, // 26: portcullis.config.v1.Policy.scan_timeout:type_name -> google.protobuf.Duration
+	23, // 27: portcullis.config.v1.Policy.upload_timeout:type_name -> google.protobuf.Duration
+	14, // 28: portcullis.config.v1.Policy.content:type_name -> portcullis.config.v1.Content
+	23, // 29: portcullis.config.v1.Policy.upload_idle_timeout:type_name -> google.protobuf.Duration
+	23, // 30: portcullis.config.v1.Cache.ttl:type_name -> google.protobuf.Duration
+	18, // 31: portcullis.config.v1.Cache.redis:type_name -> portcullis.config.v1.Redis
+	19, // 32: portcullis.config.v1.Redis.tls:type_name -> portcullis.config.v1.RedisTLS
+	23, // 33: portcullis.config.v1.Drain.grace:type_name -> google.protobuf.Duration
+	23, // 34: portcullis.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
+	24, // 35: portcullis.config.v1.default_value:extendee -> google.protobuf.FieldOptions
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	35, // [35:36] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_portcullis_config_v1_config_proto_init() }
@@ -1967,25 +2454,31 @@ func file_portcullis_config_v1_config_proto_init() {
 		(*Engine_Builtin)(nil),
 		(*Engine_Clamd)(nil),
 		(*Engine_Cloudmersive)(nil),
+		(*Engine_Icap)(nil),
+		(*Engine_Remote)(nil),
 	}
 	file_portcullis_config_v1_config_proto_msgTypes[5].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[6].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[7].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[8].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[9].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[10].OneofWrappers = []any{}
-	file_portcullis_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[14].OneofWrappers = []any{}
-	file_portcullis_config_v1_config_proto_msgTypes[15].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[16].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portcullis_config_v1_config_proto_rawDesc), len(file_portcullis_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   23,
 			NumExtensions: 1,
 			NumServices:   0,
 		},
