@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -32,6 +33,15 @@ type parts struct {
 	cache    *cache.Cache
 	cached   []*cache.Engine
 	spool    *spool.Pool
+	// closers are what engines keep open.
+	closers []io.Closer
+}
+
+// close ends what engines keep open; nothing is scanned afterwards.
+func (p *parts) close() {
+	for _, c := range p.closers {
+		_ = c.Close()
+	}
 }
 
 // build makes the parts of a configuration. Errors point into its file.
@@ -46,7 +56,7 @@ func build(c *config.Config, observer gate.Observer) (*parts, error) {
 	}
 	p.cache = made
 	for i, e := range m.GetEngines() {
-		f, kind, err := buildEngine(e)
+		f, kind, err := p.buildEngine(e)
 		if err != nil {
 			problems = append(problems, config.Problem{Path: fmt.Sprintf("engines[%d]", i), Message: oneLine(err)})
 			continue
@@ -67,6 +77,7 @@ func build(c *config.Config, observer gate.Observer) (*parts, error) {
 		problems = append(problems, config.Problem{Path: "spool", Message: oneLine(err)})
 	}
 	if err := c.Reject(problems...); err != nil {
+		p.close()
 		return nil, err
 	}
 	p.spool = pool
@@ -89,7 +100,7 @@ func partial(l scan.Leg, h gate.Head) (detail string, is bool) {
 // oneLine makes an error of several lines fit one problem.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-func buildEngine(e *configv1.Engine) (*fleet.Fleet, string, error) {
+func (p *parts) buildEngine(e *configv1.Engine) (*fleet.Fleet, string, error) {
 	opts := fleet.Options{
 		CanaryInterval: e.GetCanary().GetInterval().AsDuration(),
 		CanaryTimeout:  e.GetCanary().GetTimeout().AsDuration(),
@@ -114,7 +125,7 @@ func buildEngine(e *configv1.Engine) (*fleet.Fleet, string, error) {
 		instances, err = buildIcap(k.Icap)
 	case *configv1.Engine_Remote:
 		kind, opts.MaxInFlight = "remote", int(k.Remote.GetMaxInFlight())
-		instances, err = buildRemote(k.Remote)
+		instances, err = p.buildRemote(k.Remote)
 	default:
 		err = errors.New("names no kind of engine")
 	}
@@ -211,13 +222,17 @@ func icapLabel(url string) string {
 	return label
 }
 
-func buildRemote(c *configv1.Remote) ([]fleet.Instance, error) {
+func (p *parts) buildRemote(c *configv1.Remote) ([]fleet.Instance, error) {
 	cfg := remote.Config{Address: c.GetAddress(), Policy: c.GetPolicy(), ConnectTimeout: c.GetConnectTimeout().AsDuration()}
 	if t := c.GetTls(); t != nil {
 		cfg.TLS = &remote.TLS{CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName()}
 	}
 	e, err := remote.New(cfg)
-	return []fleet.Instance{{Label: c.GetAddress(), Engine: e}}, err
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, e)
+	return []fleet.Instance{{Label: c.GetAddress(), Engine: e}}, nil
 }
 
 func policiesOf(m *configv1.Config) []scan.Policy {

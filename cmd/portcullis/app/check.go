@@ -35,9 +35,11 @@ func (c checkCommand) Run(p Process) error {
 		if err != nil {
 			return err
 		}
-		if _, err := build(cfg, silent{}); err != nil {
+		made, err := build(cfg, silent{})
+		if err != nil {
 			return err
 		}
+		made.close()
 		fmt.Fprintf(p.Stdout, "%s: ok\n", printable(c.Config))
 	}
 	if c.Envoy == "" {

@@ -59,6 +59,7 @@ func (c scanCommand) Run(ctx context.Context, p Process) error {
 	if err != nil {
 		return err
 	}
+	defer made.close()
 	g := gate.New(made.setup)
 	worst := exitOK
 	for _, file := range c.Files {

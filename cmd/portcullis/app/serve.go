@@ -106,6 +106,7 @@ func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*ser
 	}
 	creds, err := tlsCredentials(m.GetListen().GetTls())
 	if err != nil {
+		p.close()
 		return nil, err
 	}
 	s := &service{
@@ -119,7 +120,11 @@ func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*ser
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.admin = newAdmin(cfg, s.ready, reg)
-	return s, s.open(ctx)
+	if err := s.open(ctx); err != nil {
+		p.close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // open opens both ports, or none.
@@ -165,6 +170,7 @@ func (s *service) run(ctx context.Context) error {
 	stop()
 	_ = s.admin.Close() // the last to go: it tells about the drain until its end
 	tasks.Wait()
+	s.parts.close()
 	s.log.Info("portcullis has stopped")
 	return err
 }
