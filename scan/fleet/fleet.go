@@ -3,6 +3,8 @@ package fleet
 import (
 	"context"
 	"errors"
+	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,9 +21,11 @@ type Instance struct {
 // Options bound a fleet. Zero values mean the defaults named.
 type Options struct {
 	// MaxInFlight is how many scans one instance gets at once; 10. A scan whose
-	// caller left counts until the engine has freed its connection.
+	// caller left counts until the engine has freed its connection. Probes come
+	// on top.
 	MaxInFlight int
-	// QueueTime is how long a scan waits for a free slot before it is overload; 1 s.
+	// QueueTime is how long a scan waits for a free slot of any instance before
+	// it is overload; 1 s.
 	QueueTime time.Duration
 	// CanaryInterval is the time between probes of one instance; 30 s.
 	CanaryInterval time.Duration
@@ -50,16 +54,16 @@ type Fleet struct {
 	name    string
 	opts    Options
 	members []*member
-	next    atomic.Uint32
-	now     func() time.Time
-}
+	epoch   time.Time    // times are kept as durations since, by the monotonic clock
+	watched atomic.Int32 // Runs under way
 
-// member is an instance with its slots and its health.
-type member struct {
-	Instance
-	slots      chan struct{}
-	answeredAt atomic.Int64 // UnixNano of the last complete verdict, 0 for never
-	health     atomic.Pointer[Health]
+	mu      sync.Mutex // guards what follows, and what members say it guards
+	turn    int
+	waiting []*waiter
+	budget  budget
+	took    durations
+	poison  poison
+	refused uint64
 }
 
 var _ scan.Engine = (*Fleet)(nil)
@@ -69,9 +73,12 @@ func New(name string, instances []Instance, opts Options) (*Fleet, error) {
 	if len(instances) == 0 {
 		return nil, errors.New("engine " + name + " has no instance")
 	}
-	f := &Fleet{name: name, opts: opts.withDefaults(), now: time.Now}
+	f := &Fleet{
+		name: name, opts: opts.withDefaults(), poison: newPoison(),
+		epoch: time.Now().Add(-time.Second), // so that 0 can mean never
+	}
 	for _, i := range instances {
-		m := &member{Instance: i, slots: make(chan struct{}, f.opts.MaxInFlight)}
+		m := &member{Instance: i, sooner: make(chan time.Duration, 1)}
 		m.health.Store(&Health{Detail: "not probed yet"})
 		f.members = append(f.members, m)
 	}
@@ -81,107 +88,138 @@ func New(name string, instances []Instance, opts Options) (*Fleet, error) {
 // Name is the engine's configured name.
 func (f *Fleet) Name() string { return f.name }
 
+// now is the time since the fleet was made. Nobody can set that clock.
+func (f *Fleet) now() time.Duration { return time.Since(f.epoch) }
+
 // Scan asks one instance, and another one once if the first breaks: an engine
-// that is unreachable or makes no sense is retried elsewhere, a time-out or a
-// verdict never is.
+// that is unreachable, busy or makes no sense is retried elsewhere while the
+// budget lasts, a time-out or a verdict never is.
+//
+// Three verdicts are the fleet's own, all UNSCANNABLE, so that no content can
+// choose fail-open: scan-timeout for content that took too long while the engine
+// answered others; engine-limit for content in whose middle the connections to
+// two instances broke; and, for some minutes, the same again for content that
+// did either twice, without asking.
+//
+// Errors are the engine's, and KindOverload when no slot was free in time,
+// KindUnreachable, at once, when every instance is out of use, or KindProtocol
+// when that is because none detects the known-bad object.
 func (f *Fleet) Scan(ctx context.Context, o scan.Object) (scan.Verdict, error) {
-	began := f.now()
-	first := f.pick(nil)
-	v, err := f.scanOn(ctx, first, o)
-	if retryable(err) && ctx.Err() == nil {
-		if second := f.pick(first); second != nil {
-			v, err = f.scanOn(ctx, second, o)
-		}
+	if v, refused := f.admit(ctx, o); refused {
+		return v, nil
 	}
-	if scan.KindOf(err) == scan.KindTimeout && err != nil && f.answeredSince(began) {
-		// Others got their answers meanwhile, so it is this content that takes
-		// too long; a client must not reach fail-open with it.
-		return scan.Verdict{
-			Outcome: scan.OutcomeUnscannable, Cause: scan.CauseScanTimeout,
-			Detail: "the engine did not finish this content in time, but answered others",
-		}, nil
+	patience := f.opts.QueueTime
+	first := f.attempt(ctx, o, nil, &patience)
+	if first.conclusive() || !f.mayRetry(ctx) {
+		return first.verdict, first.err
 	}
-	return v, err
+	second := f.attempt(ctx, o, first.member, &patience)
+	if second.member == nil {
+		return first.verdict, first.err // nobody else was to be had
+	}
+	f.countRetry(second.member)
+	return second.verdict, second.err
 }
 
-func retryable(err error) bool {
-	if err == nil {
-		return false
+// admit counts a request, and refuses content that is known to hurt.
+func (f *Fleet) admit(ctx context.Context, o scan.Object) (scan.Verdict, bool) {
+	left := time.Duration(-1)
+	if end, ok := ctx.Deadline(); ok {
+		left = time.Until(end)
 	}
-	switch scan.KindOf(err) {
-	case scan.KindUnreachable, scan.KindProtocol, scan.KindOverload:
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	f.budget.request(now)
+	v, refused := f.poison.refuses(o.SHA256, left, now)
+	if refused {
+		f.refused++
+	}
+	return v, refused
+}
+
+// attempt is what asking one instance came to.
+type attempt struct {
+	member  *member // nil when none was asked
+	verdict scan.Verdict
+	err     error
+}
+
+// conclusive reports whether nothing is gained by asking another instance.
+func (a attempt) conclusive() bool {
+	if a.err == nil || a.member == nil {
 		return true
+	}
+	switch scan.KindOf(a.err) {
+	case scan.KindUnreachable, scan.KindProtocol, scan.KindOverload:
+		return false
 	case scan.KindInternal, scan.KindTimeout, scan.KindCanceled, scan.KindRefused, scan.KindSpool:
 	}
-	return false
+	return true
 }
 
-// scanOn runs one scan in a slot of m.
-func (f *Fleet) scanOn(ctx context.Context, m *member, o scan.Object) (scan.Verdict, error) {
-	if err := f.enter(ctx, m); err != nil {
-		return scan.Verdict{}, err
+// attempt asks an instance that is not avoid.
+func (f *Fleet) attempt(ctx context.Context, o scan.Object, avoid *member, patience *time.Duration) (a attempt) {
+	c, err := f.acquire(ctx, o.Size, avoid, patience)
+	if err != nil {
+		return attempt{err: err}
 	}
-	defer func() { <-m.slots }()
-	v, err := m.Engine.Scan(ctx, o)
-	if err == nil {
-		m.answeredAt.Store(f.now().UnixNano())
-	}
-	return v, err
+	a.member = c.member
+	suspect := time.AfterFunc(f.opts.CanaryInterval/suspicion, func() { f.suspect(c) })
+	defer suspect.Stop()
+	content := &touched{ReaderAt: o.Content}
+	sum := o.SHA256
+	o.Content = content
+	a.err = errPanicked // stays when the engine panics, which is the caller's to recover
+	defer func() { a.verdict, a.err = f.release(c, sum, content.read.Load(), a.verdict, a.err) }()
+	a.verdict, a.err = c.member.Engine.Scan(ctx, o)
+	return a
 }
 
-// enter takes a slot, waiting at most the queue time.
-func (f *Fleet) enter(ctx context.Context, m *member) error {
-	select {
-	case m.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	wait := time.NewTimer(f.opts.QueueTime)
-	defer wait.Stop()
-	select {
-	case m.slots <- struct{}{}:
-		return nil
-	case <-wait.C:
-		return &scan.Error{Kind: scan.KindOverload, Op: "wait for a free slot of engine " + f.name, Err: errBusy}
-	case <-ctx.Done():
-		return &scan.Error{Kind: scan.KindOf(ctx.Err()), Op: "wait for a free slot of engine " + f.name, Err: ctx.Err()}
+var errPanicked = &scan.Error{Kind: scan.KindInternal, Op: "scan", Err: errors.New("the engine panicked")}
+
+// suspicion is the part of the canary interval for which an instance may answer
+// nobody before it is probed out of turn.
+const suspicion = 6
+
+// suspect has an instance probed that answered nobody since a scan began, so that
+// it is known whom to blame when that scan times out: the content or the engine.
+func (f *Fleet) suspect(c *call) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.member.answered <= c.began {
+		c.member.probeIn(0)
 	}
 }
 
-var errBusy = errors.New("every slot is taken")
-
-// pick returns the healthy instance with the most free slots, taking turns among
-// equals; without a healthy one any will do. It returns nil if only not is left.
-func (f *Fleet) pick(not *member) *member {
-	if len(f.members) == 1 {
-		if f.members[0] == not {
-			return nil
-		}
-		return f.members[0]
-	}
-	start := int(f.next.Add(1))
-	var best *member
-	for i := range f.members {
-		m := f.members[(start+i)%len(f.members)]
-		if m != not && (best == nil || m.betterThan(best)) {
-			best = m
-		}
-	}
-	return best
+// touched tells whether an engine began to read the content.
+type touched struct {
+	io.ReaderAt
+	read atomic.Bool
 }
 
-func (m *member) betterThan(o *member) bool {
-	if a, b := m.health.Load().OK, o.health.Load().OK; a != b {
-		return a
-	}
-	return len(m.slots) < len(o.slots)
+// ReadAt implements [io.ReaderAt].
+func (t *touched) ReadAt(p []byte, off int64) (int, error) {
+	t.read.Store(true)
+	return t.ReaderAt.ReadAt(p, off)
 }
 
-func (f *Fleet) answeredSince(t time.Time) bool {
-	for _, m := range f.members {
-		if m.answeredAt.Load() >= t.UnixNano() {
-			return true
-		}
+// mayRetry takes a retry from the budget if there is one and time for it.
+func (f *Fleet) mayRetry(ctx context.Context) bool {
+	if ctx.Err() != nil || len(f.members) == 1 {
+		return false
 	}
-	return false
+	end, bounded := ctx.Deadline()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if bounded && time.Until(end) < f.took.p99() {
+		return false
+	}
+	return f.budget.take(f.now())
+}
+
+func (f *Fleet) countRetry(m *member) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m.retries++
 }

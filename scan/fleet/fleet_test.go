@@ -1,207 +1,162 @@
 package fleet_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/portcullis-av/portcullis/scan"
 	"github.com/portcullis-av/portcullis/scan/fleet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// engine is a scan.Engine made of a function.
-type engine func(ctx context.Context, o scan.Object) (scan.Verdict, error)
-
-func (e engine) Scan(ctx context.Context, o scan.Object) (scan.Verdict, error) { return e(ctx, o) }
-
-// right detects the test file, as any engine should.
-func right(_ context.Context, o scan.Object) (scan.Verdict, error) {
-	b, err := io.ReadAll(o.Reader())
-	if err != nil {
-		return scan.Verdict{}, err
+func TestNoInstance(t *testing.T) {
+	if _, err := fleet.New("av", nil, fleet.Options{}); err == nil {
+		t.Error("a fleet of nothing")
 	}
-	if bytes.Contains(b, []byte("EICAR")) {
-		return scan.InfectedVerdict("Eicar"), nil
-	}
-	return scan.CleanVerdict(), nil
-}
-
-func blind(context.Context, scan.Object) (scan.Verdict, error) { return scan.CleanVerdict(), nil }
-
-func dead(context.Context, scan.Object) (scan.Verdict, error) {
-	return scan.Verdict{}, &scan.Error{Kind: scan.KindUnreachable, Op: "connect", Err: errors.New("refused")}
-}
-
-func hanging(ctx context.Context, _ scan.Object) (scan.Verdict, error) {
-	<-ctx.Done()
-	return scan.Verdict{}, &scan.Error{Kind: scan.KindOf(ctx.Err()), Op: "wait for the verdict", Err: ctx.Err()}
-}
-
-func object(s string) scan.Object {
-	return scan.Object{Path: "body", Size: int64(len(s)), Content: strings.NewReader(s)}
-}
-
-func newFleet(t *testing.T, o fleet.Options, engines ...engine) *fleet.Fleet {
-	t.Helper()
-	var is []fleet.Instance
-	for i, e := range engines {
-		is = append(is, fleet.Instance{Label: string(rune('a' + i)), Engine: e})
-	}
-	f, err := fleet.New("av", is, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
 
 // A broken instance costs nothing but the detour.
 func TestFailover(t *testing.T) {
-	f := newFleet(t, fleet.Options{}, dead, right)
-	for range 4 {
-		v, err := f.Scan(t.Context(), object("fine"))
-		if err != nil || v.Outcome != scan.OutcomeClean {
-			t.Fatalf("got %v, %v", v, err)
-		}
+	for name, broken := range map[string]engine{"dead": dead, "dying": dying, "garbled": garbled, "busy": busy} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t, fleet.Options{}, broken, right)
+			for i := range 4 {
+				wantClean(t, f, object(fmt.Sprint(i)))
+			}
+			if n := f.Stats().Instances[1].Retries; n == 0 || n > 3 {
+				t.Errorf("%d retries", n)
+			}
+		})
 	}
-	f = newFleet(t, fleet.Options{}, dead, dead)
-	if _, err := f.Scan(t.Context(), object("fine")); scan.KindOf(err) != scan.KindUnreachable {
-		t.Fatalf("all dead: %v", err)
-	}
+	f := newFleet(t, fleet.Options{}, dead, dead)
+	wantKind(t, f, object("fine"), scan.KindUnreachable)
 }
 
-// A sick instance is asked only when no healthy one is left.
-func TestHealthyFirst(t *testing.T) {
+// What is the content's, the caller's or the operator's to mend is not retried,
+// and neither is anything by an instance that is alone.
+func TestNoRetry(t *testing.T) {
+	failing := func(kind scan.Kind) engine {
+		return func(context.Context, scan.Object) (scan.Verdict, error) {
+			return scan.Verdict{}, failure(kind, "no")
+		}
+	}
+	for _, kind := range []scan.Kind{scan.KindTimeout, scan.KindCanceled, scan.KindRefused, scan.KindSpool, scan.KindInternal} {
+		var asked atomic.Int32
+		e := counting(&asked, failing(kind))
+		wantKind(t, newFleet(t, fleet.Options{}, e, e, e), object("x"), kind)
+		if asked.Load() != 1 {
+			t.Errorf("%v: %d engines were asked", kind, asked.Load())
+		}
+	}
 	var asked atomic.Int32
-	sick := func(context.Context, scan.Object) (scan.Verdict, error) {
-		asked.Add(1)
-		return scan.CleanVerdict(), nil // calls everything clean: the canary sees it
-	}
-	f := newFleet(t, fleet.Options{}, sick, right)
-	status := f.Probe(t.Context())
-	if status[0].OK || !status[1].OK || !f.Healthy() {
-		t.Fatalf("status %+v", status)
-	}
-	if !strings.Contains(status[0].Detail, "no working signatures") {
-		t.Errorf("detail %q", status[0].Detail)
-	}
-	asked.Store(0)
-	for range 5 {
-		if _, err := f.Scan(t.Context(), object("fine")); err != nil {
-			t.Fatal(err)
+	for _, v := range []scan.Verdict{
+		scan.InfectedVerdict("x"), {Outcome: scan.OutcomeUnscannable, Cause: scan.CauseTooLarge}, {Outcome: scan.OutcomePolicy},
+	} {
+		e := counting(&asked, func(context.Context, scan.Object) (scan.Verdict, error) { return v, nil })
+		if got, err := newFleet(t, fleet.Options{}, e, e).Scan(t.Context(), object("x")); err != nil || got.Outcome != v.Outcome {
+			t.Errorf("got %+v, %v, want %+v", got, err, v)
 		}
 	}
-	if asked.Load() != 0 {
-		t.Errorf("the sick instance got %d scans", asked.Load())
+	wantKind(t, newFleet(t, fleet.Options{}, counting(&asked, dead)), object("x"), scan.KindUnreachable)
+	if asked.Load() != 4 {
+		t.Errorf("%d engines were asked, want 4", asked.Load())
 	}
 }
 
-// A time-out while the engine answers others is about the content, never ERROR.
-func TestTimeoutOfOneContent(t *testing.T) {
+// There is no second try when it could not end in time.
+func TestNoTimeToRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
 		e := func(ctx context.Context, o scan.Object) (scan.Verdict, error) {
-			if o.Size > 10 {
-				return hanging(ctx, o)
-			}
-			return right(ctx, o)
-		}
-		f := newFleet(t, fleet.Options{}, e)
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		done := make(chan scan.Verdict, 1)
-		go func() {
-			v, err := f.Scan(ctx, object("a body that takes for ever"))
-			if err != nil {
-				t.Error(err)
-			}
-			done <- v
-		}()
-		time.Sleep(10 * time.Second)
-		if _, err := f.Scan(ctx, object("quick")); err != nil {
-			t.Fatal(err)
-		}
-		if v := <-done; v.Outcome != scan.OutcomeUnscannable || v.Cause != scan.CauseScanTimeout {
-			t.Errorf("got %+v", v)
-		}
-	})
-}
-
-// An engine that answers nobody is an ERROR.
-func TestTimeoutOfTheEngine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, fleet.Options{}, hanging)
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		if _, err := f.Scan(ctx, object("fine")); scan.KindOf(err) != scan.KindTimeout {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
-// Slots are bounded and the queue is bounded by time.
-func TestInFlight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, fleet.Options{MaxInFlight: 2}, hanging)
-		ctx, cancel := context.WithCancel(t.Context())
-		for range 2 {
-			go func() { _, _ = f.Scan(ctx, object("slow")) }()
-		}
-		synctest.Wait()
-		began := time.Now()
-		_, err := f.Scan(ctx, object("third"))
-		if scan.KindOf(err) != scan.KindOverload || time.Since(began) != time.Second {
-			t.Errorf("got %v after %v", err, time.Since(began))
-		}
-		cancel()
-	})
-}
-
-// Health follows the engine, down at the next probe and up within 5 s.
-func TestRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var down atomic.Bool
-		e := func(ctx context.Context, o scan.Object) (scan.Verdict, error) {
-			if down.Load() {
+			if broken.Load() {
 				return dead(ctx, o)
 			}
-			return right(ctx, o)
+			return taking(time.Second)(ctx, o)
 		}
-		f := newFleet(t, fleet.Options{}, e)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { f.Run(ctx); close(done) }()
-		synctest.Wait()
-		if !f.Healthy() {
-			t.Fatal("not healthy after the first probe")
+		var asked atomic.Int32
+		f := newFleet(t, fleet.Options{}, counting(&asked, e), counting(&asked, e))
+		wantClean(t, f, object("fine"))
+		broken.Store(true)
+		for left, calls := range map[time.Duration]int32{900 * time.Millisecond: 1, 1100 * time.Millisecond: 2} {
+			asked.Store(0)
+			ctx, cancel := context.WithTimeout(t.Context(), left)
+			if _, err := f.Scan(ctx, object("fine")); scan.KindOf(err) != scan.KindUnreachable {
+				t.Error(err)
+			}
+			cancel()
+			if asked.Load() != calls {
+				t.Errorf("with %v left: %d engines asked, want %d", left, asked.Load(), calls)
+			}
 		}
-		down.Store(true)
-		time.Sleep(31 * time.Second)
-		if f.Healthy() {
-			t.Error("still healthy with a dead engine")
-		}
-		down.Store(false)
-		time.Sleep(5 * time.Second)
-		if !f.Healthy() {
-			t.Error("not back 5 s after its engine")
-		}
-		cancel()
-		<-done
 	})
 }
 
-// An engine without signatures, which calls all clean, is never healthy.
-func TestBlindEngine(t *testing.T) {
-	f := newFleet(t, fleet.Options{}, blind)
-	if f.Probe(t.Context()); f.Healthy() {
-		t.Error("an engine that detects nothing is called healthy")
+// F-22: when 30 % of the calls fail, an engine gets at most a tenth more of them.
+func TestRetryBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked, turn atomic.Int32
+		e := sparing(counting(&asked, func(ctx context.Context, o scan.Object) (scan.Verdict, error) {
+			if turn.Add(1)%10 < 3 {
+				return garbled(ctx, o)
+			}
+			return right(ctx, o)
+		}))
+		f := newFleet(t, fleet.Options{}, e, e, e)
+		defer run(t, f)()
+		synctest.Wait()
+		const requests = 2000
+		failed := 0
+		for i := range requests {
+			if v, err := f.Scan(t.Context(), object(fmt.Sprint(i))); err != nil {
+				failed++
+			} else if v.Outcome != scan.OutcomeClean {
+				t.Fatalf("got %+v", v)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		if n := asked.Load(); n > requests+requests/10 || n < requests+requests/20 {
+			t.Errorf("%d calls for %d requests", n, requests)
+		}
+		if failed == 0 || failed > requests*3/10 {
+			t.Errorf("%d of %d requests failed", failed, requests)
+		}
+	})
+}
+
+// Results count each scan once, by what came of it.
+func TestResults(t *testing.T) {
+	f := newFleet(t, fleet.Options{}, garbled)
+	wantKind(t, f, object("x"), scan.KindProtocol)
+	wantKind(t, f, object("x"), scan.KindProtocol)
+	f2 := newFleet(t, fleet.Options{}, right)
+	wantClean(t, f2, object("x"))
+	for i, want := range []map[string]uint64{{"protocol": 2}, {"verdict": 1}} {
+		for _, r := range []*fleet.Fleet{f, f2}[i].Stats().Instances[0].Results {
+			if r.Count != want[r.Name] || strings.Contains(r.Name, "(") {
+				t.Errorf("%s: %d, want %d", r.Name, r.Count, want[r.Name])
+			}
+		}
+	}
+}
+
+// An engine that panics frees its slot.
+func TestPanic(t *testing.T) {
+	f := newFleet(t, fleet.Options{MaxInFlight: 1}, func(context.Context, scan.Object) (scan.Verdict, error) { panic("ouch") })
+	for range 3 {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic is lost")
+				}
+			}()
+			_, _ = f.Scan(t.Context(), object("x"))
+		}()
+	}
+	if n := f.Stats().Instances[0].InFlight; n != 0 {
+		t.Errorf("%d in flight", n)
 	}
 }

@@ -51,81 +51,75 @@ func (f *Fleet) Healthy() bool {
 	return false
 }
 
-// retryInterval is how soon an unhealthy instance is probed again: a fleet must
-// be back within 5 s of its engine.
-const retryInterval = 2 * time.Second
-
-// Run probes every instance at once, and then again and again until ctx ends.
-func (f *Fleet) Run(ctx context.Context) {
-	var all sync.WaitGroup
-	for _, m := range f.members {
-		all.Go(func() { f.watch(ctx, m) })
-	}
-	all.Wait()
-}
-
-func (f *Fleet) watch(ctx context.Context, m *member) {
-	for ctx.Err() == nil {
-		h := f.probe(ctx, m)
-		if ctx.Err() != nil {
-			return // a probe that was cut short says nothing
-		}
-		m.health.Store(&h)
-		wait := f.opts.CanaryInterval
-		if !h.OK {
-			wait = min(wait, retryInterval)
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
-	}
-}
-
 // Probe probes every instance once, at the same time, and returns what it found.
 func (f *Fleet) Probe(ctx context.Context) []Status {
 	var all sync.WaitGroup
 	for _, m := range f.members {
-		all.Go(func() {
-			h := f.probe(ctx, m)
-			m.health.Store(&h)
-		})
+		all.Go(func() { f.probe(ctx, m) })
 	}
 	all.Wait()
 	return f.Status()
 }
 
-// probe takes no slot: a busy engine is no sick engine, and a probe that waits
-// behind scans would say so.
-func (f *Fleet) probe(ctx context.Context, m *member) (h Health) {
-	ctx, cancel := context.WithTimeout(ctx, f.opts.CanaryTimeout)
+// probe finds out how an instance is, and notes it unless a later probe has been
+// quicker. It takes no slot: a busy engine is no sick engine, and a probe that
+// waits behind scans would say so.
+func (f *Fleet) probe(ctx context.Context, m *member) {
+	began := f.now()
+	bounded, cancel := context.WithTimeout(ctx, f.opts.CanaryTimeout)
 	defer cancel()
-	defer func() { h.At = f.now() }()
+	h, blind := f.askCanary(bounded, m.Engine)
+	if ctx.Err() != nil {
+		return // cut short, it says nothing
+	}
+	h.At = time.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m.probed > began {
+		return
+	}
+	m.probed = began
+	m.health.Store(&h)
+	now := f.now()
+	switch {
+	case h.OK:
+		m.answered = now
+		m.breaker.close()
+	case blind:
+		m.breaker.trip(h.Err, now)
+		m.breaker.blind = true
+	}
+	f.dispatch(now)
+	if !h.OK {
+		m.probeIn(retryInterval)
+	}
+}
 
-	bad, err := m.Engine.Scan(ctx, canary(knownBad()))
+// askCanary also reports whether the engine is blind: it called the known-bad
+// object clean, so that its word on anything is worth nothing.
+func (f *Fleet) askCanary(ctx context.Context, e scan.Engine) (h Health, blind bool) {
+	bad, err := e.Scan(ctx, canary(knownBad()))
 	switch {
 	case err != nil:
-		return sick(err)
+		return sick(err), false
 	case bad.Outcome != scan.OutcomeInfected:
-		return sick(wrong("the EICAR test file was called " + bad.Outcome.String() + ": the engine has no working signatures"))
+		err := wrong("the EICAR test file was called " + bad.Outcome.String() + ": the engine has no working signatures")
+		return sick(err), bad.Outcome == scan.OutcomeClean
 	}
-	good, err := m.Engine.Scan(ctx, canary(knownClean()))
+	good, err := e.Scan(ctx, canary(knownClean()))
 	switch {
 	case err != nil:
-		return sick(err)
+		return sick(err), false
 	case good.Outcome != scan.OutcomeClean:
-		return sick(wrong("a clean text was called " + good.Outcome.String() + " (" + string(good.Cause) + ")"))
+		return sick(wrong("a clean text was called " + good.Outcome.String() + " (" + string(good.Cause) + ")")), false
 	}
-	m.answeredAt.Store(f.now().UnixNano())
 	h = Health{OK: true, Detail: "ok"}
-	if s, ok := m.Engine.(scan.Signer); ok {
+	if s, ok := e.(scan.Signer); ok {
 		if h.Signatures, err = s.Signatures(ctx); err != nil {
 			h.Detail = "ok, but the signature version is unknown: " + err.Error()
 		}
 	}
-	return h
+	return h, false
 }
 
 func sick(err error) Health { return Health{Detail: err.Error(), Err: err} }

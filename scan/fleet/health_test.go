@@ -1,0 +1,183 @@
+package fleet_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/portcullis-av/portcullis/scan"
+	"github.com/portcullis-av/portcullis/scan/fleet"
+)
+
+// A sick instance is asked only when no healthy one is left.
+func TestHealthyFirst(t *testing.T) {
+	var asked atomic.Int32
+	wary := func(_ context.Context, o scan.Object) (scan.Verdict, error) {
+		return scan.InfectedVerdict("everything"), nil
+	}
+	f := newFleet(t, fleet.Options{}, counting(&asked, wary), right)
+	status := f.Probe(t.Context())
+	if status[0].OK || !status[1].OK || !f.Healthy() {
+		t.Fatalf("status %+v", status)
+	}
+	if !strings.Contains(status[0].Detail, "a clean text was called INFECTED") {
+		t.Errorf("detail %q", status[0].Detail)
+	}
+	for range 5 {
+		wantClean(t, f, object("fine"))
+	}
+	if asked.Load() != 0 {
+		t.Errorf("the sick instance got %d scans", asked.Load())
+	}
+}
+
+// F-13: an engine without signatures, which calls all clean, is never healthy and
+// never asked.
+func TestBlindEngine(t *testing.T) {
+	var asked atomic.Int32
+	f := newFleet(t, fleet.Options{}, counting(&asked, blind))
+	if status := f.Probe(t.Context()); f.Healthy() || !strings.Contains(status[0].Detail, "no working signatures") {
+		t.Errorf("an engine that detects nothing: %+v", status[0])
+	}
+	wantKind(t, f, object("fine"), scan.KindProtocol)
+	if asked.Load() != 0 || !f.Stats().Instances[0].Open {
+		t.Errorf("it was asked %d times", asked.Load())
+	}
+}
+
+// Health follows the engine, down at the next probe and up within 5 s, even if the
+// engine never answers the probes it got while it hung.
+func TestRun(t *testing.T) {
+	for name, broken := range map[string]engine{"dead": dead, "hanging": hanging, "blind": blind} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newChanging(right)
+				f := newFleet(t, fleet.Options{}, e.scan)
+				defer run(t, f)()
+				synctest.Wait()
+				if !f.Healthy() {
+					t.Fatal("not healthy after the first probe")
+				}
+				e.set(broken)
+				time.Sleep(41 * time.Second)
+				if f.Healthy() {
+					t.Error("still healthy with a broken engine")
+				}
+				e.set(right)
+				time.Sleep(5 * time.Second)
+				if !f.Healthy() {
+					t.Error("not back 5 s after its engine")
+				}
+				wantClean(t, f, object("fine"))
+			})
+		})
+	}
+}
+
+// Probes come at a constant rate, however much is asked: one every 30 s when all
+// is well, one every 2 s when not.
+func TestProbeRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var probes atomic.Int32
+		e := newChanging(right)
+		f := newFleet(t, fleet.Options{}, func(ctx context.Context, o scan.Object) (scan.Verdict, error) {
+			if strings.Contains(o.Path, "canary") {
+				probes.Add(1)
+			}
+			return e.scan(ctx, o)
+		})
+		defer run(t, f)()
+		for range 3000 {
+			wantClean(t, f, object("fine"))
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := probes.Load(); n != 2*11 { // at 0 s, 30 s … 300 s; two objects each
+			t.Errorf("%d canaries in 300 s", n)
+		}
+		e.set(dead)
+		time.Sleep(40 * time.Second)
+		probes.Store(0)
+		for range 600 {
+			wantKind(t, f, object("fine"), scan.KindUnreachable)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := probes.Load(); n < 29 || n > 31 { // one object: it fails
+			t.Errorf("%d canaries in 60 s", n)
+		}
+	})
+}
+
+// A scan on an otherwise idle engine that takes too long is told from an engine
+// that is stuck: a probe comes before the scan's time is over.
+func TestSuspicion(t *testing.T) {
+	for name, c := range map[string]struct {
+		engine engine
+		stuck  bool
+	}{
+		"slow content": {sparing(hanging), false},
+		"stuck engine": {hanging, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newChanging(right)
+				f := newFleet(t, fleet.Options{}, e.scan)
+				defer run(t, f)()
+				synctest.Wait()
+				e.set(c.engine)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				v, err := f.Scan(ctx, object("alone"))
+				if c.stuck {
+					if scan.KindOf(err) != scan.KindTimeout {
+						t.Errorf("got %+v, %v", v, err)
+					}
+					return
+				}
+				wantUnscannable(t, v, err, scan.CauseScanTimeout)
+			})
+		})
+	}
+}
+
+// signer fails to tell its signatures.
+type signer struct{ engine }
+
+func (signer) Signatures(context.Context) (scan.Signatures, error) {
+	return scan.Signatures{Version: "7"}, nil
+}
+
+// SelfTest is what a self-testing engine adds.
+func (signer) SelfTest(context.Context, int64) []scan.Finding {
+	return []scan.Finding{{Probe: "deeper", Grade: scan.GradePassed}}
+}
+
+// A self test asks canaries first, and the engine's own tests only of one that
+// passes them.
+func TestSelfTest(t *testing.T) {
+	f, err := fleet.New("av", []fleet.Instance{
+		{Label: "good", Engine: signer{right}}, {Label: "gone", Engine: signer{dead}}, {Label: "plain", Engine: engine(right)},
+	}, fleet.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := f.SelfTest(t.Context(), 1000)
+	for i, want := range [][]scan.Grade{
+		{scan.GradePassed, scan.GradePassed}, {scan.GradeFailed}, {scan.GradePassed},
+	} {
+		if len(got[i].Findings) != len(want) {
+			t.Errorf("%s: %+v", got[i].Label, got[i].Findings)
+			continue
+		}
+		for j, g := range want {
+			if finding := got[i].Findings[j]; finding.Grade != g || (g == scan.GradeFailed) != (finding.Remedy != "") {
+				t.Errorf("%s: %+v", got[i].Label, finding)
+			}
+		}
+	}
+	if v := f.Status()[0].Signatures.Version; v != "7" {
+		t.Errorf("signatures %q", v)
+	}
+}

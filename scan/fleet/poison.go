@@ -1,0 +1,124 @@
+package fleet
+
+import (
+	"container/list"
+	"time"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
+
+const (
+	maxStruck  = 1024            // contents remembered
+	strikeTime = 5 * time.Minute // for so long
+)
+
+// poison remembers content that hurt the engine, so that it is not tried on one
+// instance after the other: content in whose middle the connections to two
+// instances broke, and content that ran out of time twice while the engine
+// answered others. A verdict about the content clears it.
+//
+// The outcome is UNSCANNABLE because it is the content's doing. As an ERROR it
+// would pass where a policy fails open, and whoever has a file that kills
+// engines could send anything.
+type poison struct {
+	struck map[[32]byte]*list.Element
+	order  *list.List // of *strikes, the latest first
+}
+
+type strikes struct {
+	sum      [32]byte
+	at       time.Duration
+	breaker  *member // the instance whose connection broke
+	broke    bool    // a second one
+	timeouts int
+	given    time.Duration // the most time it had
+}
+
+func newPoison() poison {
+	return poison{struck: map[[32]byte]*list.Element{}, order: list.New()}
+}
+
+// refuses returns the verdict for content that must not be tried again. Left is
+// the time it would have; negative for no end. Content that was too slow is
+// tried again when it has much more time than it had.
+func (p *poison) refuses(sum [32]byte, left, now time.Duration) (scan.Verdict, bool) {
+	e, ok := p.struck[sum]
+	if !ok {
+		return scan.Verdict{}, false
+	}
+	s := e.Value.(*strikes)
+	switch {
+	case now-s.at > strikeTime:
+		p.remove(e)
+	case s.broke:
+		return brokeTwo(), true
+	case s.timeouts >= 2 && left >= 0 && left <= 2*s.given:
+		return tooSlow(), true
+	}
+	return scan.Verdict{}, false
+}
+
+// broke notes that m's connection broke in the middle of the content and reports
+// whether it is the second instance to which that happened.
+func (p *poison) broke(sum [32]byte, m *member, now time.Duration) bool {
+	s := p.strike(sum, now)
+	s.broke = s.broke || s.breaker != nil && s.breaker != m
+	s.breaker = m
+	return s.broke
+}
+
+// slow notes that the content did not finish in the time it was given.
+func (p *poison) slow(sum [32]byte, given, now time.Duration) {
+	s := p.strike(sum, now)
+	s.timeouts++
+	s.given = max(s.given, given)
+}
+
+// strike returns the content's entry, the latest from now on. Content without a
+// digest has none that lasts.
+func (p *poison) strike(sum [32]byte, now time.Duration) *strikes {
+	if sum == [32]byte{} {
+		return &strikes{}
+	}
+	if e, ok := p.struck[sum]; ok {
+		s := e.Value.(*strikes)
+		if now-s.at <= strikeTime {
+			s.at = now
+			p.order.MoveToFront(e)
+			return s
+		}
+		p.remove(e)
+	}
+	if p.order.Len() >= maxStruck {
+		p.remove(p.order.Back())
+	}
+	s := &strikes{sum: sum, at: now}
+	p.struck[sum] = p.order.PushFront(s)
+	return s
+}
+
+// forgive forgets content that was judged.
+func (p *poison) forgive(sum [32]byte) {
+	if e, ok := p.struck[sum]; ok {
+		p.remove(e)
+	}
+}
+
+func (p *poison) remove(e *list.Element) {
+	delete(p.struck, e.Value.(*strikes).sum)
+	p.order.Remove(e)
+}
+
+func tooSlow() scan.Verdict {
+	return scan.Verdict{
+		Outcome: scan.OutcomeUnscannable, Cause: scan.CauseScanTimeout,
+		Detail: "the engine did not finish this content in time, but answered others",
+	}
+}
+
+func brokeTwo() scan.Verdict {
+	return scan.Verdict{
+		Outcome: scan.OutcomeUnscannable, Cause: scan.CauseEngineLimit,
+		Detail: "the connections to two instances of the engine broke in the middle of this content",
+	}
+}
