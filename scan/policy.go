@@ -1,6 +1,9 @@
 package scan
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Leg is one direction of an exchange.
 type Leg uint8
@@ -121,15 +124,27 @@ func (p *Policy) ActionFor(v Verdict) Action {
 	return Block
 }
 
+// Worse returns the one of two verdicts about parts of a body that decides about
+// the whole: one that blocks before one that passes, so that a part for which a
+// switch is open hides no part for which it is closed; else the worse outcome,
+// and of equals the first.
+func (p *Policy) Worse(a, b Verdict) Verdict {
+	if blocks, other := p.ActionFor(a) == Block, p.ActionFor(b) == Block; blocks != other {
+		if blocks {
+			return a
+		}
+		return b
+	}
+	return Worst(a, b)
+}
+
 // engineFailed reports whether an ERROR is one that fail-open is for. Overload,
 // a rule and a defect of our own are not: a client can provoke them, and must
 // not be able to choose that its body passes unscanned.
 func engineFailed(c Cause) bool {
-	switch c {
-	case CauseEngineUnreachable, CauseEngineTimeout, CauseEngineProtocol, CauseEngineRefused, CauseSpool:
-		return true
-	}
-	return false
+	return slices.Contains([]Cause{
+		CauseEngineUnreachable, CauseEngineTimeout, CauseEngineProtocol, CauseEngineRefused, CauseSpool,
+	}, c)
 }
 
 // Attributes of an exchange, as far as they are known when the policy is

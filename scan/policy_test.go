@@ -74,3 +74,31 @@ func TestCovers(t *testing.T) {
 		t.Error("the legs have other names")
 	}
 }
+
+// A switch that is open for one part of a body hides no part for which it is
+// closed: an engine that is down blocks although the body is unscannable too.
+func TestWorse(t *testing.T) {
+	clean, infected := scan.CleanVerdict(), scan.InfectedVerdict("Eicar")
+	down := scan.Verdict{Outcome: scan.OutcomeError, Cause: scan.CauseEngineUnreachable}
+	busy := scan.Verdict{Outcome: scan.OutcomeError, Cause: scan.CauseOverload}
+	odd := scan.Verdict{Outcome: scan.OutcomeUnscannable, Cause: scan.CauseMalformedBody}
+	for _, c := range []struct {
+		policy     scan.Policy
+		a, b, want scan.Verdict
+	}{
+		{scan.Policy{Enforce: true, PassUnscannable: true}, odd, down, down},
+		{scan.Policy{Enforce: true, PassUnscannable: true}, odd, clean, odd},
+		{scan.Policy{Enforce: true, FailOpen: true}, down, odd, odd},
+		{scan.Policy{Enforce: true, FailOpen: true}, down, busy, busy},
+		{scan.Policy{Enforce: true, FailOpen: true}, down, clean, down},
+		{scan.Policy{Enforce: true}, down, odd, odd},
+		{scan.Policy{Enforce: true, FailOpen: true, PassUnscannable: true}, odd, infected, infected},
+		{scan.Policy{}, down, infected, infected},
+	} {
+		for _, pair := range [][2]scan.Verdict{{c.a, c.b}, {c.b, c.a}} {
+			if got := c.policy.Worse(pair[0], pair[1]); got.Cause != c.want.Cause {
+				t.Errorf("%+v: %s and %s: %s decides, want %s", c.policy, pair[0].Cause, pair[1].Cause, got.Cause, c.want.Cause)
+			}
+		}
+	}
+}

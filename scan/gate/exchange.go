@@ -122,10 +122,8 @@ func (x *Exchange) planned(l scan.Leg, v scan.Verdict) Plan {
 // decide turns a verdict into the leg's one decision.
 func (x *Exchange) decide(l scan.Leg, v scan.Verdict) Decision {
 	s := &x.legs[l]
-	if s.partial != nil && x.policy.ActionFor(v) == scan.Pass {
-		// What is beside the piece was not seen. A verdict that blocks stands, or
-		// an engine that is down would be hidden behind the milder word.
-		v = scan.Worst(v, *s.partial)
+	if s.partial != nil {
+		v = x.policy.Worse(v, *s.partial) // what is beside the piece was not seen
 	}
 	s.decided, s.held = true, time.Since(s.begun)
 	s.decision = Decision{Action: x.policy.ActionFor(v), Covered: true, Verdict: v}
@@ -194,7 +192,7 @@ const judgeSlack = time.Second
 // GiveUp decides about a leg whose judgement did not come in time. What was
 // found until then counts, if it is worse than the engine's failure.
 func (x *Exchange) GiveUp(l scan.Leg) Decision {
-	return x.decide(l, x.legs[l].found.givenUp())
+	return x.decide(l, x.legs[l].found.givenUp(x.policy))
 }
 
 // Body is what is held of a leg whose plan was to hold it.

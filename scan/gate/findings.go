@@ -11,7 +11,7 @@ import (
 // or the unwrapping, has found.
 type findings struct {
 	mu         sync.Mutex
-	worst      scan.Verdict
+	worst      scan.Verdict // undecided while nothing is known
 	unwrapping bool
 	answered   map[string]bool // by engine: gave a verdict about some object
 }
@@ -24,18 +24,26 @@ func (f *findings) unwraps() {
 }
 
 // unwrapped notes its end and what it proved.
-func (f *findings) unwrapped(v scan.Verdict) {
+func (f *findings) unwrapped(p *scan.Policy, v scan.Verdict) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.unwrapping = false
-	f.worst = scan.Worst(f.worst, v)
+	f.add(p, v)
+}
+
+// add keeps the verdict that decides; the lock is held.
+func (f *findings) add(p *scan.Policy, v scan.Verdict) {
+	if f.worst.Outcome != scan.OutcomeUndecided {
+		v = p.Worse(f.worst, v)
+	}
+	f.worst = v
 }
 
 // said notes an engine's verdict about one object.
-func (f *findings) said(v scan.Verdict) {
+func (f *findings) said(p *scan.Policy, v scan.Verdict) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.worst = scan.Worst(f.worst, v)
+	f.add(p, v)
 	if v.Outcome == scan.OutcomeError {
 		return
 	}
@@ -54,7 +62,7 @@ func (f *findings) answers(engine string) bool {
 
 // givenUp is the verdict when nobody waits any longer: the worst that was found,
 // or what is to blame.
-func (f *findings) givenUp() scan.Verdict {
+func (f *findings) givenUp(p *scan.Policy) scan.Verdict {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	late := scan.Verdict{
@@ -64,7 +72,10 @@ func (f *findings) givenUp() scan.Verdict {
 	if f.unwrapping {
 		late = slowToUnwrap()
 	}
-	return scan.Worst(late, f.worst)
+	if f.worst.Outcome == scan.OutcomeUndecided {
+		return late
+	}
+	return p.Worse(late, f.worst)
 }
 
 // slowToUnwrap is the verdict when the content made the unwrapping slow. No

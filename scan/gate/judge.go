@@ -66,7 +66,7 @@ func (s scanning) judge(ctx context.Context, body scan.Body, name string, labels
 	if v.Outcome == scan.OutcomeError && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		v = slowToUnwrap()
 	}
-	s.found.unwrapped(v)
+	s.found.unwrapped(s.policy, v)
 	unwrapping := time.Since(start)
 	return Judgement{Verdict: s.blame(s.scanAll(ctx, objects, v), unwrapping), Objects: len(objects)}
 }
@@ -100,7 +100,7 @@ func (s scanning) scanAll(ctx context.Context, objects []scan.Object, unwrapped 
 		}
 	}
 	if len(objects) == 1 {
-		return scan.Worst(s.scanOne(ctx, objects[0]), unwrapped)
+		return s.policy.Worse(s.scanOne(ctx, objects[0]), unwrapped)
 	}
 	var (
 		mu    sync.Mutex
@@ -115,7 +115,7 @@ func (s scanning) scanAll(ctx context.Context, objects []scan.Object, unwrapped 
 			v := s.scanOne(ctx, o)
 			mu.Lock()
 			defer mu.Unlock()
-			worst = scan.Worst(worst, v)
+			worst = s.policy.Worse(worst, v)
 			if v.Outcome == scan.OutcomeInfected {
 				cancel()
 			}
@@ -123,7 +123,7 @@ func (s scanning) scanAll(ctx context.Context, objects []scan.Object, unwrapped 
 		})
 	}
 	_ = group.Wait() // every failure is a verdict
-	return scan.Worst(worst, unwrapped)
+	return s.policy.Worse(worst, unwrapped)
 }
 
 // scanOne asks the policy's engines about one object. INFECTED ends the rest
@@ -151,7 +151,7 @@ func (s scanning) scanOne(ctx context.Context, o scan.Object) scan.Verdict {
 	group.Wait()
 	worst := verdicts[0]
 	for _, v := range verdicts[1:] {
-		worst = scan.Worst(worst, v)
+		worst = s.policy.Worse(worst, v)
 	}
 	return worst
 }
@@ -185,7 +185,7 @@ func (s scanning) ask(ctx context.Context, name string, o scan.Object) (v scan.V
 				Detail: fmt.Sprintf("panic while scanning: %v\n%s", r, debug.Stack()),
 			}
 		}
-		s.found.said(v)
+		s.found.said(s.policy, v)
 	}()
 	engine, ok := s.setup.Engines[name]
 	if !ok {

@@ -71,7 +71,7 @@ func (x *Exchange) judgeSingle(ctx context.Context, body scan.Body, s Single) Ju
 	case j := <-done:
 		return j
 	case <-limit.C:
-		return Judgement{Verdict: scanning.found.givenUp(), Took: x.JudgeLimit()}
+		return Judgement{Verdict: scanning.found.givenUp(x.policy), Took: x.JudgeLimit()}
 	}
 }
 

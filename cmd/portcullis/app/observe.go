@@ -34,7 +34,7 @@ func (o *observer) Observe(r *gate.Record) {
 		slog.String("exchange", r.ID),
 		slog.String("policy", r.Policy),
 		slog.String("end", r.End),
-		slog.Duration("duration", r.Duration),
+		slog.Float64("seconds", r.Duration.Seconds()),
 	}
 	attrs = appendText(attrs, "request_id", r.RequestID)
 	attrs = appendText(attrs, "method", r.Method)
@@ -65,7 +65,7 @@ func legAttrs(leg *gate.LegRecord) []slog.Attr {
 		slog.Int64("bytes", leg.Bytes),
 	}
 	if leg.Objects > 0 {
-		attrs = append(attrs, slog.Int("objects", leg.Objects), slog.Duration("judged", leg.Judged))
+		attrs = append(attrs, slog.Int("objects", leg.Objects), slog.Float64("judged_seconds", leg.Judged.Seconds()))
 	}
 	v := leg.Decision.Verdict
 	attrs = appendText(attrs, "engine", v.Engine)
