@@ -113,7 +113,7 @@ func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*ser
 		cfg: cfg, log: log, parts: p, gate: gate.New(p.setup), ready: &readiness{parts: p},
 		grpc: newGRPC(m, log, reg, creds), health: health.NewServer(), registry: reg,
 	}
-	reg.MustRegister(newGauges(s.gate, p), newCacheGauges(p))
+	reg.MustRegister(newGauges(s.gate, p), newCacheGauges(p), newFleetGauges(p))
 	door := extproc.NewServer(s.gate, extproc.Config{MaxExchange: maxExchange}, log, extproc.NewMetrics(reg))
 	extprocv3.RegisterExternalProcessorServer(s.grpc, door)
 	scanv1.RegisterScanServiceServer(s.grpc, scanv1.NewServer(singles{s.gate}, engines{p}, longestUpload(p.policies)))
