@@ -10,6 +10,7 @@ import (
 	"github.com/portcullis-av/portcullis/e2e/client"
 	"github.com/portcullis-av/portcullis/e2e/origin"
 	"github.com/portcullis-av/portcullis/e2e/payload"
+	"github.com/portcullis-av/portcullis/envoy"
 )
 
 // infected are the bodies that every engine must stop, with their canaries.
@@ -71,15 +72,31 @@ func (g *gate) blocksDownload(t *testing.T, engine string, p client.Protocol, f 
 	x.wantProblem(t, what, refusal{http.StatusForbidden, "response", "INFECTED", "malware"})
 }
 
-// wantNoUpload requires that the origin got nothing of the exchange.
+// wantNoUpload requires that the origin got nothing of the exchange; of one whose
+// headers may leave early, that it got headers alone, and no end of a body.
 func (x exchange) wantNoUpload(t *testing.T, what string) {
 	t.Helper()
-	if x.arrived {
+	switch {
+	case x.arrived && x.gate.showsHeaders(x.seen):
+		if x.seen.Bytes != 0 || x.seen.Err == nil {
+			t.Errorf("%s: LEAK: the origin got %d bytes of the body, ended by %v", what, x.seen.Bytes, x.seen.Err)
+		}
+	case x.arrived:
 		t.Errorf("%s: LEAK: the origin got the headers and %d bytes of the body", what, x.seen.Bytes)
 	}
 	if n := x.gate.origin.Tap().Canaries(x.id); n != 0 {
 		t.Errorf("%s: LEAK: %d canaries on the wire to the origin", what, n)
 	}
+}
+
+// showsHeaders reports whether the origin may see the headers of an upload before
+// its verdict. In the adaptive profile Envoy 1.40.0 lets them go when it is asked
+// for FULL_DUPLEX, which is for a length that is not declared or over its buffer
+// limit, unless the whole body has come by then (measured). Of a body that it is
+// asked to buffer it keeps them.
+func (g *gate) showsHeaders(s origin.Seen) bool {
+	const bufferLimit = 1 << 20 // the generator's
+	return g.name == string(envoy.Adaptive) && (s.ContentLength < 0 || s.ContentLength > bufferLimit)
 }
 
 // wantNoDownload requires that the client got nothing of the origin's body.

@@ -153,6 +153,9 @@ func (s *shared) clean(t *testing.T) {
 		for _, p := range []client.Protocol{client.HTTP1, client.HTTP2} {
 			for _, f := range framings() {
 				for i, size := range []int64{0, 1, 10 << 10, 1 << 20} {
+					if size == 0 && f.trailers != nil && g.name == string(envoy.Adaptive) {
+						continue // see TestAdaptiveEmptyWithTrailers
+					}
 					// A seed of its own each time: no verdict comes from a cache.
 					seed := uint64(i) + uint64(len(f.name))<<8 + uint64(p)<<16 + uint64(len(g.name+engine))<<24
 					g.crosses(t, engine, p, f, payload.Random(seed, size))

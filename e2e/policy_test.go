@@ -138,7 +138,9 @@ func (s *shared) headers(t *testing.T) {
 					r.Chunked, r.Trailer = true, http.Header{"X-Portcullis-Verdict": {"CLEAN"}, "X-E2e-Sum": {"1"}}
 				}
 				x := g.send(t, p, r, origin.Answer{})
-				if got := x.seen.Header.Values("X-Portcullis-Verdict"); len(got) != 1 || got[0] != row.want {
+				// Headers that leave before the verdict cannot carry it.
+				early := row.body.Size() > 0 && g.showsHeaders(x.seen)
+				if got := x.seen.Header.Values("X-Portcullis-Verdict"); len(got) > 1 || len(got) == 0 != early || !early && got[0] != row.want {
 					t.Errorf("%v: the origin was told %q, want %q", p, got, row.want)
 				}
 				for _, name := range []string{"X-Portcullis-Policy", "X-Portcullis-Else"} {

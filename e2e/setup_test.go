@@ -28,10 +28,13 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	buildDir = dir
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
-		_ = os.RemoveAll(dir) // the system's own folder for such things
-		os.Exit(status)
-	}))
+	goleak.VerifyTestMain(m,
+		// A server that cut an upload lingers half a second, which nobody can await.
+		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"),
+		goleak.Cleanup(func(status int) {
+			_ = os.RemoveAll(dir) // the system's own folder for such things
+			os.Exit(status)
+		}))
 }
 
 // Every exchange that has nothing to wait for ends long before this, also with
@@ -159,7 +162,7 @@ type gate struct {
 }
 
 // profiles are those of this room's tests, by their index in shared.gates.
-func profiles() []envoy.Profile { return []envoy.Profile{envoy.Duplex, envoy.Buffered} }
+func profiles() []envoy.Profile { return []envoy.Profile{envoy.Duplex, envoy.Buffered, envoy.Adaptive} }
 
 // startGate puts an Envoy before p and an origin behind it.
 func startGate(t *testing.T, p *rig.Portcullis, o envoy.Options) *gate {

@@ -101,6 +101,36 @@ func TestTrailersEndABody(t *testing.T) {
 	}
 }
 
+// A body that Envoy was asked for is nudged once, after its first piece and not
+// after its end, for Envoy may hold its trailers back.
+func TestAdaptiveNudgesOnce(t *testing.T) {
+	d := newDrive(t, modeNone, modeNone)
+	d.m.obeys()
+	_, _, _ = d.m.opens(scan.Request)
+	d.m.wants(false, true)
+	d.m.planned(scan.Request, false, true, false)
+	d.want("request send-headers")
+	d.m.bodyCame(scan.Request, payload{[]byte("a")}, false)
+	d.want("request hold", "request send-chunk")
+	d.m.bodyCame(scan.Request, payload{[]byte("b")}, false)
+	d.want("request hold")
+	d.m.trailersCame(scan.Request)
+	d.want("request judge")
+
+	d = newDrive(t, modeNone, modeNone)
+	d.m.obeys()
+	_, _, _ = d.m.opens(scan.Request)
+	d.m.wants(false, true)
+	d.m.planned(scan.Request, false, true, false)
+	d.m.bodyCame(scan.Request, payload{[]byte("a")}, true)
+	d.want("request send-headers", "request hold", "request judge")
+
+	// The response's headers are withheld, and Envoy shows its end by itself.
+	d.headers(scan.Response, false, toHold)
+	d.m.bodyCame(scan.Response, payload{[]byte("a")}, false)
+	d.want("response hold")
+}
+
 // F-29: whatever follows the end changes nothing.
 func TestAfterTheEndNothingChanges(t *testing.T) {
 	d := newDrive(t, modeDuplex, modeDuplex)
