@@ -26,10 +26,12 @@ import (
 )
 
 // The windows bound what Envoy may send ahead of us on one stream and on one
-// connection; pinned, because grpc-go would otherwise grow them to 16 MiB.
+// connection; pinned, because grpc-go would otherwise grow them to 16 MiB. The
+// buffers are of connections, of which there are few: large ones save system calls.
 const (
 	streamWindow     = 256 << 10
 	connectionWindow = 4 << 20
+	ioBuffer         = 128 << 10
 )
 
 // newGRPC makes the server with its interceptors; tlsCreds is nil for plain text.
@@ -57,6 +59,8 @@ func newGRPC(m *configv1.Config, log *slog.Logger, reg prometheus.Registerer, tl
 		grpc.MaxConcurrentStreams(uint32(m.GetLimits().GetMaxExchanges())), //nolint:gosec // validated: positive
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connectionWindow),
+		grpc.ReadBufferSize(ioBuffer),
+		grpc.WriteBufferSize(ioBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: 30 * time.Second, Timeout: 10 * time.Second,
 			// Lets load spread over replicas; the grace exceeds every exchange.
