@@ -69,14 +69,18 @@ func (s sealer) open(k [sha256.Size]byte, b []byte) (entry, error) {
 		return entry{}, errOdd
 	}
 	for range count {
-		if len(rest) == 0 || len(rest) <= int(rest[0]) {
+		if len(rest) == 0 {
 			return entry{}, errOdd
 		}
-		name := string(rest[1 : 1+rest[0]])
+		end := 1 + int(rest[0])
+		if len(rest) < end {
+			return entry{}, errOdd
+		}
+		name := string(rest[1:end])
 		if scan.SafeThreat(name) != name {
 			return entry{}, errOdd
 		}
-		e.threats, rest = append(e.threats, name), rest[1+rest[0]:]
+		e.threats, rest = append(e.threats, name), rest[end:]
 	}
 	if len(rest) != 0 {
 		return entry{}, errOdd

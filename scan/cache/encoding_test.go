@@ -72,7 +72,7 @@ func TestOddForms(t *testing.T) {
 	for _, text := range []string{
 		"", "PV\x01", "PV\x01C", "PV\x02C\x00", "pv\x01C\x00", "PV\x01c\x00", "PV\x01\x00\x00",
 		"PV\x01C\x01\x01A", "PV\x01C\x00x", "PV\x01I\x01", "PV\x01I\x01\x02A", "PV\x01I\x01\x00",
-		"PV\x01I\x02\x01A", "PV\x01I\x01\x01A\x01B", "PV\x01I\x01\x01\n", "PV\x01I\x11" + strings.Repeat("\x01A", 17),
+		"PV\x01I\x02\x01A", "PV\x01I\x01\x01A\x01B", "PV\x01I\x01\x01\n", "PV\x01I\x01\xff" + strings.Repeat("A", 255), "PV\x01I\x11" + strings.Repeat("\x01A", 17),
 	} {
 		if e, err := s.open([32]byte{}, append([]byte(text), s.mac([32]byte{}, []byte(text))...)); err == nil {
 			t.Errorf("%q was taken for %+v", text, e)
