@@ -30,7 +30,7 @@ func TestEngineUnreachable(t *testing.T) {
 		),
 	})
 	// The other policies can be served; what cannot be is named.
-	if text, err := p.Get("/readyz"); err != nil || !strings.Contains(string(text), "policy closed: engine gone") {
+	if text, err := p.Get("/readyz"); err != nil || !strings.Contains(text, "policy closed: engine gone") {
 		t.Errorf("/readyz: %q, %v", text, err)
 	}
 	for _, profile := range profiles() {

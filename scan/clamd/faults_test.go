@@ -247,8 +247,8 @@ func TestHeuristics(t *testing.T) {
 	encrypted := append([]byte("PK\x03\x04\x14\x00\x01\x00"), make([]byte, 64)...)
 	fake := clamdtest.Start(t, clamdtest.Options{MaxFileSize: limit})
 	wantVerdict(t, newEngine(t, fake.Address()), scantest.Object(encrypted), scan.OutcomePolicy, scan.CauseEncrypted)
-	real := clamdtest.StartReal(t, clamdtest.RealOptions{MaxFileSize: limit})
-	for _, address := range []string{fake.Address(), real.Unix()} {
+	daemon := clamdtest.StartReal(t, clamdtest.RealOptions{MaxFileSize: limit})
+	for _, address := range []string{fake.Address(), daemon.Unix()} {
 		e := newEngine(t, address)
 		wantClean(t, e, scantest.Object(scantest.Text(limit, 1)))
 		v := wantVerdict(t, e, scantest.Object(scantest.Text(limit+1, 1)), scan.OutcomeUnscannable, scan.CauseEngineLimit)

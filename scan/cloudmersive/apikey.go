@@ -74,7 +74,7 @@ func readKey(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("api key file: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {
 		return "", fmt.Errorf("api key file: %w", err)

@@ -54,7 +54,7 @@ func (e *Engine) attempt(ctx context.Context, o scan.Object) result {
 	if err != nil {
 		return broken(ctx, attemptCtx, up, seen, withoutKey(err, key))
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 
 	var body []byte
 	if isSuccess(resp.StatusCode) {

@@ -90,7 +90,7 @@ func readAll(t *testing.T, b scan.Body) []byte {
 		p := make([]byte, 1000)
 		n, err := b.ReadAt(p, int64(len(got)))
 		got = append(got, p[:n]...)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return got
 		}
 		if err != nil {

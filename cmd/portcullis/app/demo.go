@@ -131,7 +131,9 @@ func (d *demo) startGate(ctx context.Context, dir, clamd string) (processor stri
 	go func() { d.serviceDone <- s.run(ctx) }()
 	d.stops = append(d.stops, func() {
 		cancel()
-		<-d.serviceDone
+		if err := <-d.serviceDone; err != nil {
+			_, _ = fmt.Fprintln(log, err)
+		}
 		_ = log.Close()
 	})
 	d.admin = s.adminL.Addr().String()

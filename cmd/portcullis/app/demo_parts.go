@@ -71,7 +71,8 @@ func (d *demo) startOrigin(ctx context.Context) error {
 		n, _ := io.Copy(io.Discard, r.Body)
 		o.bytes.Add(n)
 		o.calls.Add(1)
-		fmt.Fprintf(w, "the origin got %d bytes; the gate says %s\n", n, r.Header.Get("X-Portcullis-Verdict"))
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintf(w, "the origin got %d bytes; the gate says %s\n", n, r.Header.Get("X-Portcullis-Verdict")) //nolint:gosec // plain text
 	})
 	mux.HandleFunc("/download/clean", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "a clean download\n")
