@@ -149,7 +149,6 @@ func (u *upload) exchange(c *conn, a asked, write func() error) (answer, error) 
 		return answer{}, joined(err, sendErr)
 	}
 	if sendErr != nil {
-		ans.keep = false
 		if ans.goOn {
 			return answer{}, sendErr
 		}

@@ -64,6 +64,7 @@ func TestAnswers(t *testing.T) {
 		"chunk size no number":     {echoedStart + "x\r\ntext\r\n0\r\n\r\n", protocol},
 		"chunk size negative":      {echoedStart + "-4\r\ntext\r\n0\r\n\r\n", protocol},
 		"chunk size enormous":      {echoedStart + "fffffffffffffffff\r\ntext\r\n0\r\n\r\n", protocol},
+		"chunk size over 64 bits":  {echoedStart + "10000000000000004\r\ntext\r\n0\r\n\r\n", protocol},
 		"chunk too long":           {echoedStart + "3\r\ntext\r\n0\r\n\r\n", protocol},
 		"chunk LF alone":           {echoedStart + "4\ntext\n0\n\n", protocol},
 		"trailer no field":         {echoedStart + "4\r\ntext\r\n0\r\nnothing\r\n\r\n", protocol},

@@ -12,16 +12,17 @@ import (
 	"github.com/portcullis-av/portcullis/scan/scantest"
 )
 
-// pair is a fake server and an engine for it that has found its proof already,
-// so that what follows is about one object only.
+// pair is a fake server and an engine for it that has found its proof already and
+// keeps a connection, so that what follows is about one object only.
 func pair(t *testing.T, o icaptest.Options, c icap.Config) (*icaptest.Server, *icap.Engine) {
 	t.Helper()
 	s := icaptest.Start(t, o)
 	c.URL, c.CAFile = s.URL(), s.CAFile()
 	e := newEngine(t, c)
-	_, err := scanIt(t, e, scantest.Object([]byte("anything")))
-	if err != nil {
-		t.Fatal(err)
+	for range 2 { // the proof costs the first its connection
+		if _, err := scanIt(t, e, scantest.Object([]byte("anything"))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return s, e
 }

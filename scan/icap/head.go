@@ -173,7 +173,7 @@ type httpHead struct {
 func parseBlock(raw []byte, response bool) (httpHead, error) {
 	text := strings.ReplaceAll(string(raw), "\r\n", "\n")
 	body, ok := strings.CutSuffix(text, "\n\n")
-	if !ok || strings.Contains(body, "\n\n") || strings.ContainsAny(body, "\r\x00") {
+	if !ok || strings.ContainsAny(body, "\r\x00") {
 		return httpHead{}, protocolError("the offsets in Encapsulated do not fit the head they describe")
 	}
 	lines := strings.Split(body, "\n")

@@ -38,6 +38,14 @@ func TestProof(t *testing.T) {
 	}
 }
 
+// TestProofByEcho: a known-bad file that comes back unchanged has passed too,
+// although no echo is CLEAN here.
+func TestProofByEcho(t *testing.T) {
+	s := icaptest.Start(t, icaptest.Options{ObjectLimit: mib, EchoOver: mib})
+	e := newEngine(t, icap.Config{URL: s.URL(), MaxObjectBytes: mib + 1})
+	wantKind(t, e, four(), scan.KindRefused)
+}
+
 // TestProofOnce: however many scans wait for it.
 func TestProofOnce(t *testing.T) {
 	s := icaptest.Start(t, icaptest.Options{})

@@ -25,6 +25,8 @@ type Options struct {
 	Product Product
 	// Echo answers what is clean by the object itself, even where 204 is allowed.
 	Echo bool
+	// EchoOver is the size over which clean objects are answered so; 0 means none.
+	EchoOver int64
 	// ObjectLimit is the size over which objects pass unscanned; 0 means none.
 	ObjectLimit int64
 	// Skip lets objects that begin so pass with 204 after the preview.

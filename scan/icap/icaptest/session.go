@@ -196,7 +196,7 @@ func (s *session) final(r Request) []byte {
 		return s.fault.Reply
 	case threat != "":
 		return o.Product.infected(r.Method, s.istag(), threat)
-	case may204 && !o.Echo:
+	case may204 && !o.Echo && (o.EchoOver == 0 || int64(len(r.Body)) <= o.EchoOver):
 		return s.head204()
 	}
 	return s.echo(r)
