@@ -43,18 +43,30 @@ func TestSelfTestReal(t *testing.T) {
 		want   []scan.Grade
 	}{
 		{"good", func(*clamdtest.RealOptions) {}, []scan.Grade{passed, passed, passed, passed, degraded}},
-		{"as deep as can be", func(o *clamdtest.RealOptions) { o.Conf = []string{"MaxRecursion 100"} },
-			[]scan.Grade{passed, passed, passed, passed, degraded}},
-		{"limits in silence", func(o *clamdtest.RealOptions) { o.IgnoreLimits = true },
-			[]scan.Grade{failed, passed, passed, passed, degraded}},
-		{"encryption in silence", func(o *clamdtest.RealOptions) { o.IgnoreEncrypted = true },
-			[]scan.Grade{passed, failed, passed, passed, degraded}},
-		{"short streams", func(o *clamdtest.RealOptions) { o.StreamMaxLength = limit - 1 },
-			[]scan.Grade{passed, passed, failed, failed, degraded}},
-		{"small files", func(o *clamdtest.RealOptions) { o.MaxFileSize = limit - 1 },
-			[]scan.Grade{passed, passed, failed, failed, degraded}},
-		{"small files in silence", func(o *clamdtest.RealOptions) { o.MaxFileSize, o.IgnoreLimits = limit-1, true },
-			[]scan.Grade{failed, passed, failed, failed, degraded}},
+		{
+			"as deep as can be", func(o *clamdtest.RealOptions) { o.Conf = []string{"MaxRecursion 100"} },
+			[]scan.Grade{passed, passed, passed, passed, degraded},
+		},
+		{
+			"limits in silence", func(o *clamdtest.RealOptions) { o.IgnoreLimits = true },
+			[]scan.Grade{failed, passed, passed, passed, degraded},
+		},
+		{
+			"encryption in silence", func(o *clamdtest.RealOptions) { o.IgnoreEncrypted = true },
+			[]scan.Grade{passed, failed, passed, passed, degraded},
+		},
+		{
+			"short streams", func(o *clamdtest.RealOptions) { o.StreamMaxLength = limit - 1 },
+			[]scan.Grade{passed, passed, failed, failed, degraded},
+		},
+		{
+			"small files", func(o *clamdtest.RealOptions) { o.MaxFileSize = limit - 1 },
+			[]scan.Grade{passed, passed, failed, failed, degraded},
+		},
+		{
+			"small files in silence", func(o *clamdtest.RealOptions) { o.MaxFileSize, o.IgnoreLimits = limit-1, true },
+			[]scan.Grade{failed, passed, failed, failed, degraded},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,9 +12,10 @@ import (
 )
 
 type checkCommand struct {
-	Config string `short:"c" placeholder:"FILE" help:"Configuration file to check."`
-	Envoy  string `placeholder:"FILE" help:"Envoy configuration to check: bootstrap, config dump or EnvoyFilter (YAML); - is standard input."`
-	JSON   bool   `name:"json" help:"Findings about Envoy's configuration as JSON."`
+	Config  string `short:"c" placeholder:"FILE" help:"Configuration file to check."`
+	Envoy   string `placeholder:"FILE" help:"Envoy configuration to check: bootstrap, config dump or EnvoyFilter (YAML); - is standard input."`
+	Engines bool   `help:"Also have every engine prove itself: canaries, and for clamd its limits. Takes some seconds; two calls of a service that bills."`
+	JSON    bool   `name:"json" help:"Findings about engines or about Envoy's configuration as JSON, one array each."`
 }
 
 // Help is shown by --help.
@@ -22,30 +24,44 @@ func (checkCommand) Help() string {
 
 Examples:
   portcullis check --config portcullis.yaml
+  portcullis check --config portcullis.yaml --engines
   portcullis check --envoy envoy.yaml`
 }
 
 // Run checks what it is given.
-func (c checkCommand) Run(p Process) error {
-	if c.Config == "" && c.Envoy == "" {
-		return errors.New("nothing to check: give --config FILE, --envoy FILE or both")
+func (c checkCommand) Run(ctx context.Context, p Process) error {
+	if c.Config == "" && c.Envoy == "" && !c.Engines {
+		return errors.New("nothing to check: give --config FILE, --envoy FILE or --engines")
 	}
-	if c.Config != "" {
-		cfg, err := configFlag{Config: c.Config}.load()
-		if err != nil {
+	if c.Config != "" || c.Engines {
+		if err := c.configuration(ctx, p); err != nil {
 			return err
 		}
-		made, err := build(cfg, silent{})
-		if err != nil {
-			return err
-		}
-		made.close()
-		fmt.Fprintf(p.Stdout, "%s: ok\n", printable(c.Config))
 	}
 	if c.Envoy == "" {
 		return nil
 	}
 	return c.lint(p)
+}
+
+// configuration checks the gate's own; without a file that is the default one.
+func (c checkCommand) configuration(ctx context.Context, p Process) error {
+	cfg, err := configFlag{Config: c.Config}.load()
+	if err != nil {
+		return err
+	}
+	made, err := build(cfg, silent{})
+	if err != nil {
+		return err
+	}
+	defer made.close()
+	if c.Engines {
+		return checkEngines(ctx, made, p.Stdout, c.JSON)
+	}
+	if !c.JSON {
+		fmt.Fprintf(p.Stdout, "%s: ok\n", printable(c.Config))
+	}
+	return nil
 }
 
 // lint prints what is wrong with Envoy's configuration; errors exit 1.
