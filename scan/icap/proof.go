@@ -84,7 +84,7 @@ func (p *proof) ask(ctx context.Context, ask func(context.Context, scan.Object) 
 	if err != nil {
 		return err
 	}
-	if v.Outcome == scan.OutcomeClean || v.Cause == scan.CauseEngineLimit {
+	if passed(v) {
 		err = &scan.Error{Kind: scan.KindRefused, Op: "prove that the icap server scans", Err: fmt.Errorf(
 			"it lets a known-bad file of %d bytes pass: set the largest object given to it (max_object_bytes) to what it scans", p.size)}
 	}
@@ -92,4 +92,10 @@ func (p *proof) ask(ctx context.Context, ask func(context.Context, scan.Object) 
 	p.at, p.fail = time.Now(), err
 	p.mu.Unlock()
 	return err
+}
+
+// passed reports whether the server let the object pass, in a form of CLEAN that
+// counts or in one that does not.
+func passed(v scan.Verdict) bool {
+	return v.Outcome == scan.OutcomeClean || v.Cause == scan.CauseEngineLimit
 }
