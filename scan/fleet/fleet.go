@@ -98,8 +98,8 @@ func (f *Fleet) now() time.Duration { return time.Since(f.epoch) }
 // Three verdicts are the fleet's own, all UNSCANNABLE, so that no content can
 // choose fail-open: scan-timeout for content that took too long while the engine
 // answered others; engine-limit for content in whose middle the connections to
-// two instances broke; and, for some minutes, the same again for content that
-// did either twice, without asking.
+// two steady instances broke; and, for two minutes, the same again for content
+// that did either twice, without asking.
 //
 // Errors are the engine's, and KindOverload when no slot was free in time,
 // KindUnreachable, at once, when every instance is out of use, or KindProtocol

@@ -18,6 +18,7 @@ type member struct {
 	answered time.Duration // when the last complete verdict came; 0 for never
 	probed   time.Duration // when the last probe that has ended began
 	breaker  breaker
+	breaks   breaks
 	pace     pace
 	results  results
 	retries  uint64
@@ -81,7 +82,7 @@ func (f *Fleet) release(c *call, sum [32]byte, read bool, v scan.Verdict, err er
 		return f.late(c, sum, v, err, now)
 	case scan.KindUnreachable:
 		f.failed(m, err, now)
-		if read && f.poison.broke(sum, m, now) {
+		if read && m.breaks.add(now) && f.poison.broke(sum, m, now) {
 			f.refused++
 			return brokeTwo(), nil
 		}

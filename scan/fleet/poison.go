@@ -9,13 +9,13 @@ import (
 
 const (
 	maxStruck  = 1024            // contents remembered
-	strikeTime = 5 * time.Minute // for so long
+	strikeTime = 2 * time.Minute // for so long
 )
 
 // poison remembers content that hurt the engine, so that it is not tried on one
 // instance after the other: content in whose middle the connections to two
-// instances broke, and content that ran out of time twice while the engine
-// answered others. A verdict about the content clears it.
+// instances broke, which otherwise hold theirs, and content that ran out of time
+// twice while the engine answered others. A verdict about the content clears it.
 //
 // The outcome is UNSCANNABLE because it is the content's doing. As an ERROR it
 // would pass where a policy fails open, and whoever has a file that kills
@@ -32,6 +32,27 @@ type strikes struct {
 	broke    bool    // a second one
 	timeouts int
 	given    time.Duration // the most time it had
+}
+
+// An instance holds its connections when none broke in the steady time before.
+// Those that break together are one incident: whatever killed the instance took
+// its other scans along.
+const (
+	steadyTime = 10 * time.Second
+	incident   = 250 * time.Millisecond
+)
+
+// breaks are the times at which connections to an instance broke in the middle
+// of a scan; 0 for never.
+type breaks struct{ latest, before time.Duration }
+
+// add notes a break and reports whether the instance was steady until then. If
+// not, the network is to blame, or the instance, rather than the content.
+func (b *breaks) add(now time.Duration) (steady bool) {
+	if b.latest == 0 || now-b.latest > incident {
+		b.latest, b.before = now, b.latest
+	}
+	return b.before == 0 || b.latest-b.before > steadyTime
 }
 
 func newPoison() poison {
