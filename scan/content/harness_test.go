@@ -17,7 +17,7 @@ import (
 // eicar is the harmless test file of all antivirus programs, never written out
 // in one piece.
 func eicar() []byte {
-	return []byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}` + `$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`)
+	return []byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD` + `-ANTIVIRUS-TEST-FILE!$H+H*`)
 }
 
 // memoryStore keeps bodies in memory and counts those that are open.

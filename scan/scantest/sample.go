@@ -11,7 +11,7 @@ import (
 // EICAR returns a fresh copy of the 68 bytes of the EICAR test file. They are
 // joined from two halves here so that no source file trips a host scanner.
 func EICAR() []byte {
-	return []byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}` + `$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`)
+	return []byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD` + `-ANTIVIRUS-TEST-FILE!$H+H*`)
 }
 
 // Text returns n bytes of harmless text, lower-case letters and line ends, the
