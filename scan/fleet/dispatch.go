@@ -73,13 +73,19 @@ func (f *Fleet) lastResort(w *waiter) (*call, error) {
 	if m := f.pick(w.avoid, true, now); m != nil {
 		return m.begin(w.size, now), nil
 	}
-	if !f.usable(w.avoid, now) {
+	switch {
+	case !f.usable(w.avoid, now):
 		return nil, f.outOfUse()
+	case !f.proven(w.avoid):
+		return nil, &scan.Error{Kind: scan.KindUnreachable, Op: "choose an instance of engine " + f.name, Err: errUnproven}
 	}
 	return nil, &scan.Error{Kind: scan.KindOverload, Op: "wait for a free slot of engine " + f.name, Err: errBusy}
 }
 
-var errBusy = errors.New("every slot is taken")
+var (
+	errBusy     = errors.New("every slot is taken")
+	errUnproven = errors.New("the first probe has not ended yet")
+)
 
 // left ends the wait of a caller whose context ended. That its time ran out here
 // says nothing of the engine's speed.
@@ -137,6 +143,17 @@ func (f *Fleet) usable(avoid *member, now time.Duration) bool {
 	return false
 }
 
+// unproven reports whether the first probe of m is still awaited: until it has
+// ended, m might be an engine that calls everything clean.
+func (f *Fleet) unproven(m *member) bool { return m.probed == 0 && f.watched.Load() > 0 }
+
+// proven reports whether the first probe of an instance in use has ended.
+func (f *Fleet) proven(avoid *member) bool {
+	return slices.ContainsFunc(f.members, func(m *member) bool {
+		return m != avoid && !m.breaker.open && !f.unproven(m)
+	})
+}
+
 // pick returns the instance with a free slot that has the fewest scans in
 // flight, taking turns among equals. A slow instance holds its scans longer and
 // so gets fewer of them; one that is an outlier, or that failed its last probe,
@@ -149,7 +166,7 @@ func (f *Fleet) pick(avoid *member, lastResort bool, now time.Duration) *member 
 	var favour int
 	for i := range f.members {
 		m := f.members[(f.turn+i)%len(f.members)]
-		if m == avoid || !m.breaker.admits(watched, now) {
+		if m == avoid || !m.breaker.admits(watched, now) || f.unproven(m) {
 			continue
 		}
 		full := len(m.calls) >= f.opts.MaxInFlight

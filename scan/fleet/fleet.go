@@ -103,7 +103,9 @@ func (f *Fleet) now() time.Duration { return time.Since(f.epoch) }
 //
 // Errors are the engine's, and KindOverload when no slot was free in time,
 // KindUnreachable, at once, when every instance is out of use, or KindProtocol
-// when that is because none detects the known-bad object.
+// when that is because none detects the known-bad object. While Run waits for
+// its first probe to end scans wait too, as they do for a slot, and then it is
+// KindUnreachable: nobody knows yet whether the engine detects anything.
 func (f *Fleet) Scan(ctx context.Context, o scan.Object) (scan.Verdict, error) {
 	if v, refused := f.admit(ctx, o); refused {
 		return v, nil

@@ -181,3 +181,38 @@ func TestSelfTest(t *testing.T) {
 		t.Errorf("signatures %q", v)
 	}
 }
+
+// Scans wait for the first probe: an engine that was started without signatures
+// must not judge the first bodies.
+func TestFirstProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, fleet.Options{}, taking(200*time.Millisecond))
+		defer run(t, f)()
+		synctest.Wait()
+		began := time.Now()
+		wantClean(t, f, object("early"))
+		if d := time.Since(began); d != 600*time.Millisecond { // two objects of the probe, then this one
+			t.Errorf("judged after %v", d)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(ctx context.Context, o scan.Object) (scan.Verdict, error) {
+			time.Sleep(100 * time.Millisecond)
+			return blind(ctx, o)
+		}
+		f := newFleet(t, fleet.Options{}, slow)
+		defer run(t, f)()
+		synctest.Wait()
+		wantKind(t, f, object("early"), scan.KindProtocol)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, fleet.Options{}, hanging)
+		defer run(t, f)()
+		synctest.Wait()
+		began := time.Now()
+		wantKind(t, f, object("early"), scan.KindUnreachable)
+		if d := time.Since(began); d != time.Second {
+			t.Errorf("told after %v", d)
+		}
+	})
+}
