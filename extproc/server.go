@@ -65,6 +65,8 @@ type Server struct {
 	metrics *Metrics
 	// releases are the bytes that may be on their way to Envoy at once.
 	releases *semaphore.Weighted
+	// waiting are the bytes for which the spool has no room yet.
+	waiting *semaphore.Weighted
 }
 
 var _ extprocv3.ExternalProcessorServer = (*Server)(nil)
@@ -72,7 +74,10 @@ var _ extprocv3.ExternalProcessorServer = (*Server)(nil)
 // NewServer returns a server that brings bodies to g.
 func NewServer(g *gate.Gate, cfg Config, log *slog.Logger, m *Metrics) *Server {
 	cfg = cfg.withDefaults()
-	return &Server{gate: g, cfg: cfg, log: log, metrics: m, releases: semaphore.NewWeighted(cfg.ReleaseBytes)}
+	return &Server{
+		gate: g, cfg: cfg, log: log, metrics: m,
+		releases: semaphore.NewWeighted(cfg.ReleaseBytes), waiting: semaphore.NewWeighted(waitBytes),
+	}
 }
 
 // Process serves one exchange. It returns OK only after Envoy has closed its

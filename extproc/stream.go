@@ -34,6 +34,7 @@ type stream struct {
 	end       string
 
 	in       chan received
+	read     chan struct{} // one for every message that was handled
 	judged   chan judgement
 	admitted chan admission // a release that had to wait may go on
 	stuck    chan struct{}
@@ -72,7 +73,8 @@ func newStream(s *Server, g grpc.BidiStreamingServer[extprocv3.ProcessingRequest
 	st := &stream{
 		srv: s, grpc: g, ctx: ctx, cancel: cancel,
 		deadline: time.Now().Add(s.cfg.MaxExchange),
-		in:       make(chan received, 1),
+		in:       make(chan received),
+		read:     make(chan struct{}, 1),
 		judged:   make(chan judgement, 2), // one a leg: judging never blocks on its report
 		admitted: make(chan admission),
 		stuck:    make(chan struct{}),
@@ -103,7 +105,10 @@ func (s *stream) run() (err error) {
 	}
 }
 
-// receive is the stream's only reader.
+// receive is the stream's only reader. It reads a message only after the one
+// before it is done with: what waits here is in no budget, and while a body waits
+// for room in the spool, Envoy must hold back the rest of it. (gRPC's own window
+// is read ahead nevertheless, so nothing idles.)
 func (s *stream) receive() {
 	for {
 		msg, err := receive(s.grpc.RecvMsg)
@@ -113,6 +118,11 @@ func (s *stream) receive() {
 			return
 		}
 		if err != nil {
+			return
+		}
+		select {
+		case <-s.read:
+		case <-s.ctx.Done():
 			return
 		}
 	}
@@ -177,7 +187,10 @@ func (s *stream) receivedOne(r received) (over bool, err error) {
 	if r.err != nil {
 		return s.peerClosed(r.err)
 	}
-	defer r.msg.free()
+	defer func() {
+		r.msg.free()
+		s.read <- struct{}{} // never blocks: the reader waits for each
+	}()
 	if s.closing {
 		return false, nil // Envoy has its answer; the rest is noise
 	}
@@ -330,48 +343,6 @@ func (s *stream) do(a action) (replaced bool, err error) {
 		return true, s.fail(fmt.Sprintf("unknown action %d", a.kind))
 	}
 	return false, nil
-}
-
-// hold gives bytes to the gate. If it cannot keep them it has decided, and the
-// actions that assumed they are held are replaced.
-func (s *stream) hold(a action) (replaced bool) {
-	w := &s.legs[a.leg]
-	w.got += int64(a.data.size())
-	w.last = time.Now()
-	for i, piece := range a.data {
-		d, ok := s.keep(a.leg, piece)
-		if ok {
-			continue
-		}
-		s.clearDeadline(a.leg)
-		w.decision = d
-		s.machine.unheld(a.leg, a.data[i:], a.end, d.Action == scan.Pass)
-		return true
-	}
-	return false
-}
-
-// roomInterval is how often a sender that is held back tries again.
-const roomInterval = 10 * time.Millisecond
-
-// keep holds one piece. While there is no room nothing is received, so that
-// Envoy, whose window fills up, holds the sender back; but not for long.
-func (s *stream) keep(l scan.Leg, piece []byte) (d gate.Decision, ok bool) {
-	giveUp := time.Now().Add(gate.OverloadWait)
-	for {
-		d, wait, ok := s.x.Append(l, piece)
-		if ok || !wait {
-			return d, ok
-		}
-		if time.Now().After(giveUp) {
-			return s.x.Overload(l), false
-		}
-		select {
-		case <-time.After(roomInterval):
-		case <-s.ctx.Done():
-			return s.x.Overload(l), false
-		}
-	}
 }
 
 func (s *stream) judge(l scan.Leg) {
