@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +75,28 @@ func needPortcullis(t *testing.T) string {
 	return path
 }
 
+// buildPlain is done once for the tests that measure memory and time, which the
+// race detector would multiply.
+var buildPlain = sync.OnceValues(func() (string, error) {
+	if !raceDetector {
+		return build()
+	}
+	dir := filepath.Join(buildDir, "plain")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	return rig.BuildPortcullis(context.Background(), dir, false)
+})
+
+func needPlain(t *testing.T) string {
+	t.Helper()
+	path, err := buildPlain()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // newID is an id for an exchange, fit for a canary.
 func newID() string {
 	var b [8]byte
@@ -94,7 +117,10 @@ func startOrigin(t *testing.T) *origin.Origin {
 // startPortcullis runs until the test ends. On failure its log is shown.
 func startPortcullis(t *testing.T, o rig.PortcullisOptions) *rig.Portcullis {
 	t.Helper()
-	o.Binary, o.Dir = needPortcullis(t), t.TempDir()
+	if o.Binary == "" {
+		o.Binary = needPortcullis(t)
+	}
+	o.Dir = t.TempDir()
 	p, err := rig.StartPortcullis(o)
 	if err != nil {
 		t.Fatal(err)

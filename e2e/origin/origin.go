@@ -21,6 +21,9 @@ import (
 // IDHeader names the exchange; requests without it are answered and not recorded.
 const IDHeader = "X-E2e-Id"
 
+// AtOnce as a ResetAt breaks the connection instead of answering.
+const AtOnce = -1
+
 // Chunked as a Length leaves the length undeclared.
 const Chunked = -1
 
@@ -38,7 +41,8 @@ type Answer struct {
 	// byte of the body with that number; both end with the exchange.
 	Gate   <-chan struct{}
 	GateAt int64
-	// ResetAt breaks the connection after so many bytes of the body; 0: never.
+	// ResetAt breaks the connection after so many bytes of the body; 0: never,
+	// [AtOnce]: before there is any answer.
 	ResetAt int64
 	// Hints sends an informational 103 first.
 	Hints bool
@@ -246,6 +250,9 @@ func (o *Origin) finish(id string, r *http.Request, err error, sum [sha256.Size]
 func (o *Origin) answer(w http.ResponseWriter, r *http.Request, a Answer) {
 	if a.GateAt == 0 && !pass(r.Context(), a.Gate) {
 		return
+	}
+	if a.ResetAt == AtOnce {
+		panic(http.ErrAbortHandler)
 	}
 	h := w.Header()
 	if a.Hints {

@@ -11,6 +11,7 @@ import (
 // Usage is what a process takes from the machine.
 type Usage struct {
 	RSS, PeakRSS int64 // bytes
+	FileRSS      int64 // of RSS: pages of files, such as the program's own
 	Files        int   // open descriptors
 	Threads      int
 	CPU          time.Duration // user and system time since the start
@@ -38,6 +39,8 @@ func (p *Process) Usage() (Usage, error) {
 		switch key {
 		case "VmRSS":
 			u.RSS = n << 10
+		case "RssFile":
+			u.FileRSS = n << 10
 		case "VmHWM":
 			u.PeakRSS = n << 10
 		case "Threads":
