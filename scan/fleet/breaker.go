@@ -9,6 +9,14 @@ const (
 	minSample      = 20
 )
 
+// A breaker that opens again within relapse of its closing stays open for hold at
+// least, so that an instance which passes its probes and fails all else does not
+// make it change more than once a second.
+const (
+	relapse = 5 * time.Second
+	hold    = 2 * time.Second
+)
+
 // breaker takes an instance out of use while it is broken, so that nobody waits
 // for it. A probe that passes puts it back. No client's scan is used as a trial,
 // unless nobody probes at all.
@@ -17,7 +25,10 @@ type breaker struct {
 	blind bool  // only a probe may close it
 	why   error // it is open
 	at    time.Duration
-	trial bool // is under way
+	held  time.Duration // it stays open until then, whatever a probe says
+	trial bool          // is under way
+
+	closed time.Duration // when it last did; 0 for never
 
 	consecutive int
 	recent      window // verdicts and failures
@@ -60,15 +71,19 @@ func (b *breaker) failed(err error, now time.Duration) bool {
 func (b *breaker) trip(err error, now time.Duration) {
 	if !b.open {
 		b.transitions++
+		if b.closed > 0 && now-b.closed < relapse {
+			b.held = now + hold
+		}
 	}
 	b.open, b.why, b.at = true, err, now
 }
 
-func (b *breaker) close() {
-	if b.open {
-		b.transitions++
+// passed notes a probe, or a trial, that went well.
+func (b *breaker) passed(now time.Duration) {
+	if !b.open || now < b.held {
+		return
 	}
-	*b = breaker{transitions: b.transitions}
+	*b = breaker{closed: now, transitions: b.transitions + 1}
 }
 
 // window counts two things over the last 10 s, second by second.

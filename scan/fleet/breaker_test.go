@@ -245,7 +245,7 @@ func TestTrialWithoutProbes(t *testing.T) {
 			wantKind(t, f, object("x"), scan.KindUnreachable)
 			time.Sleep(10 * time.Millisecond)
 		}
-		if n := asked.Load(); n < 8 || n > 10 { // 5, then one every 2 s
+		if n := asked.Load(); n < 13 || n > 15 { // 5, then one every second
 			t.Errorf("%d asked in 10 s", n)
 		}
 		e.set(right)

@@ -84,14 +84,14 @@ func (f *Fleet) probe(ctx context.Context, m *member) {
 	switch {
 	case h.OK:
 		m.answered = now
-		m.breaker.close()
+		m.breaker.passed(now)
 	case blind:
 		m.breaker.trip(h.Err, now)
 		m.breaker.blind = true
 	}
 	f.dispatch(now)
-	if !h.OK {
-		m.probeIn(retryInterval)
+	if !h.OK || m.breaker.open {
+		m.probeIn(f.pause(m))
 	}
 }
 

@@ -78,7 +78,7 @@ func TestRun(t *testing.T) {
 }
 
 // Probes come at a constant rate, however much is asked: one every 30 s when all
-// is well, one every 2 s when not.
+// is well, one every second when not.
 func TestProbeRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var probes atomic.Int32
@@ -104,7 +104,7 @@ func TestProbeRate(t *testing.T) {
 			wantKind(t, f, object("fine"), scan.KindUnreachable)
 			time.Sleep(100 * time.Millisecond)
 		}
-		if n := probes.Load(); n < 29 || n > 31 { // one object: it fails
+		if n := probes.Load(); n < 59 || n > 61 { // one object: it fails
 			t.Errorf("%d canaries in 60 s", n)
 		}
 	})
@@ -213,6 +213,22 @@ func TestFirstProbe(t *testing.T) {
 		wantKind(t, f, object("early"), scan.KindUnreachable)
 		if d := time.Since(began); d != time.Second {
 			t.Errorf("told after %v", d)
+		}
+	})
+}
+
+// An engine that refuses the key is not asked every second: it may bill.
+func TestRefusedIsProbedRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var probes atomic.Int32
+		f := newFleet(t, fleet.Options{}, func(context.Context, scan.Object) (scan.Verdict, error) {
+			probes.Add(1)
+			return scan.Verdict{}, failure(scan.KindRefused, "401")
+		})
+		defer run(t, f)()
+		time.Sleep(65 * time.Second)
+		if n := probes.Load(); n > 8 {
+			t.Errorf("%d probes in 65 s", n)
 		}
 	})
 }

@@ -71,7 +71,7 @@ func (f *Fleet) release(c *call, sum [32]byte, read bool, v scan.Verdict, err er
 		m.answered = now
 		m.breaker.succeeded(now)
 		if c.trial {
-			m.breaker.close()
+			m.breaker.passed(now)
 		}
 		f.measure(c, now)
 		f.poison.forgive(sum)
@@ -82,7 +82,7 @@ func (f *Fleet) release(c *call, sum [32]byte, read bool, v scan.Verdict, err er
 		return f.late(c, sum, v, err, now)
 	case scan.KindUnreachable:
 		f.failed(m, err, now)
-		if read && m.breaks.add(now) && f.poison.broke(sum, m, now) {
+		if read && m.breaks.add(now, m.answered) && f.poison.broke(sum, m, now) {
 			f.refused++
 			return brokeTwo(), nil
 		}
@@ -102,16 +102,20 @@ func (f *Fleet) release(c *call, sum [32]byte, read bool, v scan.Verdict, err er
 const shortest = 500 * time.Millisecond
 
 // late judges a time-out. When the engine answered others meanwhile, it is this
-// content that takes too long, and a client must not reach fail-open with it.
+// content that takes too long, and a client must not reach fail-open with it. An
+// instance that answered nobody itself is spared for a while: it may be stuck.
 func (f *Fleet) late(c *call, sum [32]byte, v scan.Verdict, err error, now time.Duration) (scan.Verdict, error) {
-	given := now - c.began
-	if c.member.answered <= c.began && given >= shortest {
+	given, silent := now-c.began, c.member.answered <= c.began
+	if silent && given >= shortest {
 		f.failed(c.member, err, now)
 	}
 	if !f.answeredSince(c.began) {
 		return v, err
 	}
-	f.poison.slow(sum, given, now)
+	if silent {
+		f.eject(c.member, now)
+	}
+	f.poison.slow(sum, c.member, silent, given, now)
 	return tooSlow(), nil
 }
 

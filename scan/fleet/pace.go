@@ -41,12 +41,16 @@ func (f *Fleet) measure(c *call, now time.Duration) {
 	} else {
 		p.average += time.Duration(smoothing * float64(took-p.average))
 	}
-	if p.until <= now && f.slow(c.member, p.average) {
+	if f.slow(c.member, p.average) {
 		f.eject(c.member, now)
 	}
 }
 
+// eject makes an outlier of an instance that is none yet.
 func (f *Fleet) eject(m *member, now time.Duration) {
+	if m.pace.until > now {
+		return
+	}
 	m.pace.until, m.pace.average = now+outlierTime, 0
 	m.pace.ejections++
 }

@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -120,6 +121,39 @@ func TestLargeBodyIsNoOutlier(t *testing.T) {
 			if i.Ejections != 0 {
 				t.Errorf("%s was ejected", i.Label)
 			}
+		}
+	})
+}
+
+// An instance that is stuck while the others answer is spared, and gets hardly
+// any of the work although nothing it did can be measured.
+func TestStuckInstanceIsSpared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := newChanging(taking(20 * time.Millisecond))
+		var asked atomic.Int32
+		f := newFleet(t, fleet.Options{}, taking(20*time.Millisecond), taking(20*time.Millisecond), counting(&asked, stuck.scan))
+		defer run(t, f)()
+		time.Sleep(time.Second)
+		load(t, f, 4, 5*time.Second)
+		stuck.set(sparing(hanging))
+		asked.Store(0)
+		end := time.Now().Add(time.Minute)
+		var all sync.WaitGroup
+		for c := range 4 {
+			all.Go(func() {
+				for i := 0; time.Now().Before(end); i++ {
+					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+					v, err := f.Scan(ctx, object(fmt.Sprint(c, " ", i)))
+					cancel()
+					if err != nil || v.Outcome != scan.OutcomeClean && v.Cause != scan.CauseScanTimeout {
+						t.Errorf("got %+v, %v", v, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if n := asked.Load(); n == 0 || n > 12 {
+			t.Errorf("the stuck one got %d scans", n)
 		}
 	})
 }

@@ -31,12 +31,13 @@ type strikes struct {
 	breaker  *member // the instance whose connection broke
 	broke    bool    // a second one
 	timeouts int
+	slowOn   *member       // the instance of the last one
 	given    time.Duration // the most time it had
 }
 
 // An instance holds its connections when none broke in the steady time before.
-// Those that break together are one incident: whatever killed the instance took
-// its other scans along.
+// Those that break together, with no verdict in between, are one incident:
+// whatever killed the instance took its other scans along.
 const (
 	steadyTime = 10 * time.Second
 	incident   = 250 * time.Millisecond
@@ -46,10 +47,11 @@ const (
 // of a scan; 0 for never.
 type breaks struct{ latest, before time.Duration }
 
-// add notes a break and reports whether the instance was steady until then. If
-// not, the network is to blame, or the instance, rather than the content.
-func (b *breaks) add(now time.Duration) (steady bool) {
-	if b.latest == 0 || now-b.latest > incident {
+// add notes a break of an instance that answered last at a time, and reports
+// whether it was steady until then. If not, the network is to blame, or the
+// instance, rather than the content.
+func (b *breaks) add(now, answered time.Duration) (steady bool) {
+	if b.latest == 0 || now-b.latest > incident || answered > b.latest {
 		b.latest, b.before = now, b.latest
 	}
 	return b.before == 0 || b.latest-b.before > steadyTime
@@ -88,10 +90,14 @@ func (p *poison) broke(sum [32]byte, m *member, now time.Duration) bool {
 	return s.broke
 }
 
-// slow notes that the content did not finish in the time it was given.
-func (p *poison) slow(sum [32]byte, given, now time.Duration) {
+// slow notes that the content did not finish in the time it was given. An
+// instance that was silent to everybody is a witness once only: it may be stuck.
+func (p *poison) slow(sum [32]byte, m *member, silent bool, given, now time.Duration) {
 	s := p.strike(sum, now)
-	s.timeouts++
+	if !silent || s.slowOn != m {
+		s.timeouts++
+	}
+	s.slowOn = m
 	s.given = max(s.given, given)
 }
 

@@ -207,3 +207,47 @@ func TestRandomBreaksAreNotPoison(t *testing.T) {
 		}
 	})
 }
+
+// What one stuck instance does to a body is not held against the body: elsewhere
+// it is judged.
+func TestStuckInstanceIsNoWitness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := newChanging(right)
+		other := newChanging(func(ctx context.Context, o scan.Object) (scan.Verdict, error) {
+			if o.Size > 10 {
+				return busy(ctx, o)
+			}
+			return right(ctx, o)
+		})
+		f := newFleet(t, fleet.Options{}, stuck.scan, other.scan)
+		body := object("a body that is innocent")
+		scanFor2s := func(o scan.Object) (scan.Verdict, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			return f.Scan(ctx, o)
+		}
+		stuck.set(hanging)
+		timeouts := 0
+		for range 4 {
+			for i := range 4 { // some of them at the other one
+				time.AfterFunc(time.Second, func() { _, _ = scanFor2s(object(fmt.Sprint(i))) })
+			}
+			v, err := scanFor2s(body)
+			if err == nil {
+				wantUnscannable(t, v, err, scan.CauseScanTimeout)
+				timeouts++
+			}
+			time.Sleep(20 * time.Second) // it is asked again
+		}
+		if timeouts < 2 {
+			t.Fatalf("only %d time-outs", timeouts)
+		}
+		other.set(right)
+		for range 3 {
+			if v, err := scanFor2s(body); err == nil && v.Outcome == scan.OutcomeClean {
+				return
+			}
+		}
+		t.Error("the body is not judged")
+	})
+}

@@ -4,12 +4,18 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/portcullis-av/portcullis/scan"
 )
 
 // retryInterval is the time between probes of an instance that is down: a fleet
 // must be back within 5 s of its engine. Each one begins in time whether or not
 // the one before has ended, since an engine that hung may never answer that one.
-const retryInterval = 2 * time.Second
+// One that refuses us wants its operator, and may bill each call.
+const (
+	retryInterval   = time.Second
+	refusedInterval = 10 * time.Second
+)
 
 // Run probes every instance at once, and then again and again until ctx ends.
 // While it runs, probes alone put an instance back that was taken out of use.
@@ -48,18 +54,22 @@ func (f *Fleet) watch(ctx context.Context, m *member) {
 		case <-timer.C:
 			probes.Go(func() { f.probe(ctx, m) })
 			last = time.Now()
+			f.mu.Lock()
 			next = last.Add(f.pause(m))
+			f.mu.Unlock()
 			timer.Reset(time.Until(next))
 		}
 	}
 }
 
-// pause is the time from one probe of m to the next.
+// pause is the time from one probe of m to the next. The lock must be held.
 func (f *Fleet) pause(m *member) time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if m.health.Load().OK && !m.breaker.open {
+	h := m.health.Load()
+	switch {
+	case h.OK && !m.breaker.open:
 		return f.opts.CanaryInterval
+	case h.Err != nil && scan.KindOf(h.Err) == scan.KindRefused:
+		return min(refusedInterval, f.opts.CanaryInterval)
 	}
 	return min(retryInterval, f.opts.CanaryInterval)
 }
