@@ -37,7 +37,9 @@ demo: build ## Watch a real Envoy refuse malware; stays up until Ctrl-C (ONCE=1:
 
 .PHONY: test
 test: install lint proto-check ## Everything: lint, unit, end-to-end and a few seconds of each fuzz target.
-	go test -race -shuffle=on -timeout 40m ./...
+	@rm -f $(CACHE)/engine-faults.txt
+	PORTCULLIS_FAULT_TABLE=$(CACHE)/engine-faults.txt go test -race -shuffle=on -timeout 40m ./...
+	@cat $(CACHE)/engine-faults.txt 2>/dev/null || echo "no table of engine faults: TestEngineFaults did not run"
 	@$(MAKE) --no-print-directory fuzz
 
 .PHONY: unit
