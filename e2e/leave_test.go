@@ -48,9 +48,14 @@ func (g *gate) calm(t *testing.T, before baseline) {
 		n, err := g.gauge("go_goroutines")
 		return max(0, n-before.goroutines), err
 	})
+	if t.Failed() {
+		stacks, err := g.portcullis.Get("/debug/pprof/goroutine?debug=1")
+		t.Logf("goroutines, error %v:\n%s", err, stacks)
+	}
 }
 
-// leaving is a gate whose engine "cloud" hangs, and whose bodies are soon on disk.
+// leaving is a gate whose engine "cloud" can be told to hang, and whose bodies are
+// soon on disk.
 type leaving struct {
 	*gate
 	cloud  *cloudmersivetest.Server
@@ -61,13 +66,13 @@ func startLeaving(t *testing.T, profile envoy.Profile) *leaving {
 	t.Helper()
 	cloud, fields := startCloud(t)
 	config := yaml(
-		[]string{`{name: builtin, builtin: {}}`, fmt.Sprintf(`{name: cloud, cloudmersive: {%s}}`, fields)},
+		[]string{`{name: builtin, builtin: {}}`, fmt.Sprintf(`{name: cloud, cloudmersive: {%s}, canary: {timeout: 2s}}`, fields)},
 		[]string{`{name: default, engines: [builtin]}`, `{name: cloud, engines: [cloud], scan_timeout: 10s}`},
 	) + fmt.Sprintf("spool: {disk_dir: %q, body_memory_bytes: 65536}\n", t.TempDir())
 	p := startPortcullis(t, rig.PortcullisOptions{Config: config})
 	l := &leaving{gate: startGate(t, p, envoy.Options{Profile: profile, MaxBodyBytes: 32 << 20}), cloud: cloud}
 	l.crosses(t, "default", client.HTTP1, framing{name: "length"}, payload.Random(81, 900<<10))
-	cloud.Always(cloudmersivetest.Hang())
+	l.crosses(t, "cloud", client.HTTP1, framing{name: "length"}, payload.Random(82, 900<<10))
 	l.before = l.baseline(t)
 	return l
 }
@@ -116,6 +121,7 @@ func TestClientLeaves(t *testing.T) {
 			{"before the last byte", head("POST", "/default/x", size) + body[:size-1], l.open(t)},
 			{"waiting for the verdict", head("POST", "/cloud/x", size) + body, l.scanning()},
 		} {
+			l.cloud.Always(cloudmersivetest.Hang())
 			for range 5 {
 				r := l.raw(t)
 				if err := r.Send(row.send); err != nil {
@@ -126,6 +132,7 @@ func TestClientLeaves(t *testing.T) {
 				}
 				_ = r.Close() // this is the test
 			}
+			l.cloud.Always(cloudmersivetest.Answer()) // or probes of it are under way
 			l.calm(t, l.before)
 			if n := l.origin.Tap().Canaries(id); n != 0 {
 				t.Errorf("%s: LEAK: %d canaries reached the origin", row.step, n)
@@ -186,9 +193,11 @@ func (l *leaving) leavesDownload(t *testing.T) {
 		return r
 	}
 	asked := l.scanning()
+	l.cloud.Always(cloudmersivetest.Hang())
 	r := ask("/cloud/x", origin.Answer{Body: payload.Random(82, size)})
 	until(t, "withheld", asked)
 	_ = r.Close()
+	l.cloud.Always(cloudmersivetest.Answer())
 	l.calm(t, l.before)
 
 	for range 3 {
@@ -240,7 +249,12 @@ func TestOriginLeaves(t *testing.T) {
 					t.Errorf("%v %s: status %d with %d bytes, as if it were whole", p, row.step, x.Status, x.Bytes)
 				}
 				// Status 0: the connection broke, which an early answer may do to a
-				// client that still sends.
+				// client that still sends. In the adaptive profile headers go before
+				// the body, and an answer before Envoy has shown any of that looks
+				// like one to an upload that nobody scanned: 502.
+				if l.name == string(envoy.Adaptive) && x.Status == http.StatusBadGateway {
+					continue
+				}
 				if row.want != nil && x.Status != row.want[0] && x.Status != row.want[len(row.want)-1] {
 					t.Errorf("%v %s: status %d, error %v: %.200s", p, row.step, x.Status, err, x.Head)
 				}
