@@ -501,7 +501,9 @@ func oneSlow(t *testing.T) string {
 	during := s.pressure(t, 4, 10*time.Second)
 	got := s.metric(t, "scans_total", slow...) - share
 	healthy, hurt := percentile(before, 99), percentile(during, 99)
-	if hurt > healthy*3/2+20*time.Millisecond { // what a busy machine adds
+	// The exact ratio is a test of scan/fleet, where time is not real; here a busy
+	// machine adds to it, though never as much as the slow instance would.
+	if hurt > healthy*3/2+200*time.Millisecond {
 		t.Errorf("p99 is %v, was %v", hurt, healthy)
 	}
 	if got > float64(len(during))/9 {

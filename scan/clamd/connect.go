@@ -39,11 +39,19 @@ func (e *Engine) connect(ctx context.Context) (conn net.Conn, release func(), er
 	}, nil
 }
 
+// dial says that the backlog was full until the end, not that time ran out: the
+// one is overload, which a client can bring about, the other is not.
 func (e *Engine) dial(ctx context.Context) (net.Conn, error) {
 	var dialer net.Dialer
+	var full error
 	for {
 		conn, err := dialer.DialContext(ctx, e.network, e.address)
-		if !errors.Is(err, syscall.EAGAIN) {
+		switch {
+		case errors.Is(err, syscall.EAGAIN):
+			full = err
+		case err != nil && full != nil && ctx.Err() != nil:
+			return nil, full
+		default:
 			return conn, err
 		}
 		pause := time.NewTimer(backlogPause)
@@ -53,7 +61,7 @@ func (e *Engine) dial(ctx context.Context) (net.Conn, error) {
 		}
 		pause.Stop()
 		if ctx.Err() != nil {
-			return nil, err
+			return nil, full
 		}
 	}
 }
