@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -309,16 +310,20 @@ func takenOver(start func(t *testing.T) *dying) func(t *testing.T) *hurtEngine {
 		d.want, d.results = served(), []string{"verdict", "unreachable"}
 		d.during = func(t *testing.T, f *faultRun) {
 			var bodies sync.WaitGroup
+			var dead atomic.Bool
 			for i := range uint64(3) {
 				bodies.Go(func() {
-					body := payload.Random(500+i, 200<<10)
-					x, err := f.gate.try(t, newID(), client.HTTP1, client.Request{Path: "/" + f.name + "/beside", Body: body}, origin.Answer{})
-					if err != nil || x.Status != http.StatusOK || x.seen.SHA256 != body.SHA256() {
-						t.Errorf("beside it: status %d, %v: %s", x.Status, err, x.Head)
+					for n := uint64(0); !dead.Load(); n++ {
+						body := payload.Random(500+i+10*n, 200<<10)
+						x, err := f.gate.try(t, newID(), client.HTTP1, client.Request{Path: "/" + f.name + "/beside", Body: body}, origin.Answer{})
+						if err != nil || x.Status != http.StatusOK || x.seen.SHA256 != body.SHA256() {
+							t.Errorf("beside it: status %d, %v: %s", x.Status, err, x.Head)
+						}
 					}
 				})
 			}
 			d.die(t, f)
+			dead.Store(true)
 			bodies.Wait()
 		}
 		return &d.hurtEngine
