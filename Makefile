@@ -17,6 +17,10 @@ PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GRPCURL := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+ENVOY_GATEWAY := github.com/envoyproxy/gateway/cmd/envoy-gateway@v1.9.1
+EGCTL := github.com/envoyproxy/gateway/cmd/egctl@v1.9.1
+# For what "go install" cannot get, e2e/tools/NAME/go.mod has the version.
+KUBE_VERSION := $(shell sed -n 's/^require k8s.io\/kubernetes //p' e2e/tools/kube/go.mod)
 
 FUZZTIME ?= 5s
 BENCH ?=
@@ -97,7 +101,7 @@ $(TOOLS)/$(1): $(TOOLS)/.$(subst /,_,$(2))
 $(TOOLS)/.$(subst /,_,$(2)):
 	@echo "install: go install $(2) into $(TOOLS)"
 	@mkdir -p $(TOOLS)
-	@cd / && GOBIN=$(TOOLS) CGO_ENABLED=0 GOFLAGS=-buildvcs=false go install -ldflags '-s -w' $(2)
+	@cd / && GOBIN=$(TOOLS) CGO_ENABLED=0 go install -buildvcs=false -ldflags '-s -w' $(2)
 	@touch $$@
 endef
 $(eval $(call tool,buf,$(BUF)))
@@ -105,6 +109,28 @@ $(eval $(call tool,protoc-gen-go,$(PROTOC_GEN_GO)))
 $(eval $(call tool,protoc-gen-go-grpc,$(PROTOC_GEN_GO_GRPC)))
 $(eval $(call tool,golangci-lint,$(GOLANGCI_LINT)))
 $(eval $(call tool,grpcurl,$(GRPCURL)))
+
+$(eval $(call tool,envoy-gateway,$(ENVOY_GATEWAY)))
+$(eval $(call tool,egctl,$(EGCTL)))
+
+# module_tool NAME MODULE PACKAGE LDFLAGS: build PACKAGE in e2e/tools/MODULE unless
+# it was built with that very go.mod and go.sum.
+define module_tool
+$(TOOLS)/$(1): $(TOOLS)/.$(1)-$(shell cat e2e/tools/$(2)/go.mod e2e/tools/$(2)/go.sum | sha256sum | cut -c1-16)
+$(TOOLS)/.$(1)-$(shell cat e2e/tools/$(2)/go.mod e2e/tools/$(2)/go.sum | sha256sum | cut -c1-16):
+	@echo "install: go build $(3) as e2e/tools/$(2) pins it, into $(TOOLS)"
+	@mkdir -p $(TOOLS)
+	@cd e2e/tools/$(2) && CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w $(4)' -o $(TOOLS)/$(1) $(3)
+	@touch $$@
+endef
+# "helm template" and kubectl read the version that is linked into them.
+KUBE_LD := -X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(KUBE_VERSION)))
+$(eval $(call module_tool,kube-apiserver,kube,k8s.io/kubernetes/cmd/kube-apiserver,$(KUBE_LD)))
+$(eval $(call module_tool,kubectl,kube,k8s.io/kubernetes/cmd/kubectl,$(KUBE_LD)))
+$(eval $(call module_tool,pilot-discovery,istio,istio.io/istio/pilot/cmd/pilot-discovery,))
+
+.PHONY: mesh-tools
+mesh-tools: $(TOOLS)/egctl $(TOOLS)/envoy-gateway $(TOOLS)/kube-apiserver $(TOOLS)/kubectl $(TOOLS)/pilot-discovery ## Build the control planes that test-mesh starts (half an hour the first time).
 
 .PHONY: grpcurl
 grpcurl: $(TOOLS)/grpcurl ## Install grpcurl, for the conversations in the README, and print its path.
