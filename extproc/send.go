@@ -118,7 +118,7 @@ func (s *stream) startRelease(a action) error {
 
 // awaitRelease lets the owner go on with the other leg meanwhile.
 func (s *stream) awaitRelease(l scan.Leg, weight int64) {
-	go func() {
+	s.srv.gate.Go(func() {
 		if s.srv.releases.Acquire(s.ctx, weight) != nil {
 			return
 		}
@@ -127,7 +127,7 @@ func (s *stream) awaitRelease(l scan.Leg, weight int64) {
 		case <-s.ctx.Done():
 			s.srv.releases.Release(weight)
 		}
-	}()
+	})
 }
 
 // admit lets a release go on that had to wait, unless it was called off.

@@ -86,7 +86,7 @@ func NewServer(g *gate.Gate, cfg Config, log *slog.Logger, m *Metrics) *Server {
 func (s *Server) Process(g grpc.BidiStreamingServer[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse]) error {
 	st := newStream(s, g)
 	done := make(chan error, 1)
-	go func() { done <- st.run() }()
+	s.gate.Go(func() { done <- st.run() })
 	select {
 	case err := <-done:
 		return err

@@ -96,7 +96,7 @@ func (s *stream) run() (err error) {
 		}
 		s.finish()
 	}()
-	go s.receive()
+	s.srv.gate.Go(s.receive)
 	for {
 		var over bool
 		if over, err = s.turn(); over || err != nil {

@@ -162,11 +162,17 @@ func (x *Exchange) Expire(l scan.Leg, why string) Decision {
 // soon after the policy's scan time-out or the end of ctx at the latest. The
 // door hands the judgement to Decide, in its own goroutine.
 func (x *Exchange) Judge(ctx context.Context, l scan.Leg, done func(Judgement)) {
+	x.judge(ctx, l, "", done)
+}
+
+func (x *Exchange) judge(ctx context.Context, l scan.Leg, name string, done func(Judgement)) {
 	s := &x.legs[l]
 	body, labels, scanning := s.body, s.head.Labels, x.scanning(l)
 	s.read.Store(true)
-	x.judging.Go(func() {
-		j := scanning.judge(ctx, body, "", labels)
+	x.judging.Add(1)
+	x.setup.Crew.Go(func() {
+		defer x.judging.Done()
+		j := scanning.judge(ctx, body, name, labels)
 		s.read.Store(false)
 		done(j)
 	})
@@ -211,18 +217,16 @@ func (x *Exchange) Free(l scan.Leg) {
 func (x *Exchange) Finish(end string) {
 	x.setup.Observer.Observe(x.record(end))
 	x.gate.open.Add(-1)
-	if !x.holds() {
+	x.Free(scan.Request)
+	x.Free(scan.Response)
+	if !x.legs[scan.Request].read.Load() && !x.legs[scan.Response].read.Load() {
 		return
 	}
-	go func() {
+	x.setup.Crew.Go(func() {
 		x.judging.Wait()
 		x.Free(scan.Request)
 		x.Free(scan.Response)
-	}()
-}
-
-func (x *Exchange) holds() bool {
-	return x.legs[scan.Request].body != nil || x.legs[scan.Response].body != nil
+	})
 }
 
 func (x *Exchange) record(end string) *Record {

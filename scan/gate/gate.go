@@ -30,6 +30,8 @@ type Setup struct {
 	Store    scan.Store
 	Unwrap   scan.Unwrapper
 	Observer Observer
+	// Crew runs what goes on beside an exchange's own goroutine. Nil is no crew.
+	Crew *Crew
 	// MaxExchanges is how many exchanges may be open at once; above it covered
 	// legs are answered with ERROR (overload). 0 is no bound.
 	MaxExchanges int64
@@ -64,6 +66,9 @@ func (g *Gate) Swap(s Setup) {
 	}
 	g.setup.Store(&s)
 }
+
+// Go runs f in a goroutine of the setup's crew; it never waits.
+func (g *Gate) Go(f func()) { g.setup.Load().Crew.Go(f) }
 
 // Open is the number of exchanges that have not finished.
 func (g *Gate) Open() int64 { return g.open.Load() }

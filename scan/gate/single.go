@@ -51,7 +51,7 @@ func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (Sin
 		return r, err
 	}
 	if v.Outcome == scan.OutcomeClean {
-		l.judged = x.judgeSingle(ctx, l.body, s)
+		l.judged = x.judgeSingle(ctx, s.Name)
 		v, r.Whole = l.judged.Verdict, true
 	}
 	r.Decision = x.decide(scan.Request, v)
@@ -61,17 +61,16 @@ func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (Sin
 
 // judgeSingle judges the held object; an engine that does not heed its context is
 // given up, and Finish frees what it may still read.
-func (x *Exchange) judgeSingle(ctx context.Context, body scan.Body, s Single) Judgement {
+func (x *Exchange) judgeSingle(ctx context.Context, name string) Judgement {
 	done := make(chan Judgement, 1)
-	scanning := x.scanning(scan.Request)
-	x.judging.Go(func() { done <- scanning.judge(ctx, body, s.Name, s.Labels) })
+	x.judge(ctx, scan.Request, name, func(j Judgement) { done <- j })
 	limit := time.NewTimer(x.JudgeLimit())
 	defer limit.Stop()
 	select {
 	case j := <-done:
 		return j
 	case <-limit.C:
-		return Judgement{Verdict: scanning.found.givenUp(x.policy), Took: x.JudgeLimit()}
+		return Judgement{Verdict: x.legs[scan.Request].found.givenUp(x.policy), Took: x.JudgeLimit()}
 	}
 }
 

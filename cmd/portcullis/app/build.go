@@ -39,6 +39,7 @@ type parts struct {
 
 // close ends what engines keep open; nothing is scanned afterwards.
 func (p *parts) close() {
+	p.setup.Crew.Close()
 	for _, c := range p.closers {
 		_ = c.Close()
 	}
@@ -82,7 +83,7 @@ func build(c *config.Config, observer gate.Observer) (*parts, error) {
 	}
 	p.spool = pool
 	p.setup = gate.Setup{
-		Policies: set, Engines: engines, Store: pool, Observer: observer,
+		Policies: set, Engines: engines, Store: pool, Observer: observer, Crew: gate.NewCrew(),
 		Unwrap:       content.New(content.Config{Store: pool}),
 		MaxExchanges: int64(m.GetLimits().GetMaxExchanges()), Full: pool.Full, Partial: partial,
 	}

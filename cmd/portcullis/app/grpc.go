@@ -34,6 +34,10 @@ const (
 	ioBuffer         = 128 << 10
 )
 
+// streamWorkers are goroutines that wait for streams, so that those need not
+// grow a stack each. More streams than these start goroutines of their own.
+const streamWorkers = 64
+
 // newGRPC makes the server with its interceptors; tlsCreds is nil for plain text.
 func newGRPC(m *configv1.Config, log *slog.Logger, reg prometheus.Registerer, tlsCreds credentials.TransportCredentials) *grpc.Server {
 	counts := grpcprom.NewServerMetrics()
@@ -59,6 +63,7 @@ func newGRPC(m *configv1.Config, log *slog.Logger, reg prometheus.Registerer, tl
 		grpc.MaxConcurrentStreams(uint32(m.GetLimits().GetMaxExchanges())), //nolint:gosec // validated: positive
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connectionWindow),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ReadBufferSize(ioBuffer),
 		grpc.WriteBufferSize(ioBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{

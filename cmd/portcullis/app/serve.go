@@ -121,6 +121,7 @@ func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*ser
 	reflection.Register(s.grpc)
 	s.admin = newAdmin(cfg, s.ready, reg)
 	if err := s.open(ctx); err != nil {
+		s.grpc.Stop() // its workers wait since it was made
 		p.close()
 		return nil, err
 	}
