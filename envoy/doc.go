@@ -1,7 +1,8 @@
 // Package envoy writes Envoy configuration that keeps Portcullis' promise: the
 // listener, the external-processing filter and the clusters of a stand-alone
-// Envoy ([Static], [StaticYAML]), and the EnvoyFilter objects that put the same
-// filter into an Istio mesh ([IstioYAML]).
+// Envoy ([Static], [StaticYAML]), the EnvoyFilter objects that put the same
+// filter into an Istio mesh ([IstioYAML]), and the policies that put it into an
+// Envoy Gateway ([GatewayYAML]).
 //
 // [Lint] reads configuration that somebody else wrote and names the settings
 // that let bodies pass unscanned or make exchanges hang.

@@ -54,6 +54,25 @@ func istioCases() map[string]IstioOptions {
 	}
 }
 
+func gatewayCases() map[string]GatewayOptions {
+	gateway := GatewayOptions{Namespace: "edge", Gateway: "public"}
+	buffered := gateway
+	buffered.Profile = Buffered
+	route := gateway
+	route.Route = "uploads"
+	return map[string]GatewayOptions{
+		"gateway-duplex":   gateway,
+		"gateway-buffered": buffered,
+		"gateway-route":    route,
+		"gateway-everything": {
+			Profile: Buffered, Name: "av", Namespace: "edge", Gateway: "public.v2", Listener: "https",
+			Service: "gate", ServiceNamespace: "edge", Port: 9443,
+			MaxBodyBytes: 8 << 20, ScanTimeout: 1500 * time.Millisecond, UploadTimeout: 24 * time.Hour,
+		},
+		"gateway-grpc": {Namespace: "edge", Gateway: "public", Route: "chat", RouteKind: "GRPCRoute"},
+	}
+}
+
 func TestGoldenFiles(t *testing.T) {
 	shown := map[string][]byte{}
 	for name, o := range staticCases() {
@@ -65,7 +84,11 @@ func TestGoldenFiles(t *testing.T) {
 		}
 		shown[name] = mustYAML(t, IstioYAML, o)
 	}
+	for name, o := range gatewayCases() {
+		shown[name] = mustYAML(t, GatewayYAML, o)
+	}
 	want := []string{
+		"gateway-buffered", "gateway-duplex", "gateway-route",
 		"istio-gateway-buffered", "istio-gateway-duplex", "istio-workload-buffered", "istio-workload-duplex",
 		"static-adaptive", "static-buffered", "static-duplex",
 	}

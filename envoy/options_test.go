@@ -82,6 +82,38 @@ func TestIstioRefuses(t *testing.T) {
 	}
 }
 
+func TestGatewayRefuses(t *testing.T) {
+	good := GatewayOptions{Namespace: "edge", Gateway: "public"}
+	if _, err := GatewayYAML(good); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		change       func(*GatewayOptions)
+		option, help string
+	}{
+		{func(o *GatewayOptions) { o.Profile = "x" }, "profile:", "duplex"},
+		{func(o *GatewayOptions) { o.Profile = Adaptive }, "profile:", "take duplex or buffered"},
+		{func(o *GatewayOptions) { o.Namespace = "" }, "namespace:", "give the namespace"},
+		{func(o *GatewayOptions) { o.Namespace = "a.b" }, "namespace:", "lower-case"},
+		{func(o *GatewayOptions) { o.Gateway = "" }, "gateway:", "give the name"},
+		{func(o *GatewayOptions) { o.Gateway = "A" }, "gateway:", "lower-case"},
+		{func(o *GatewayOptions) { o.Listener = "a b" }, "listener:", "lower-case"},
+		{func(o *GatewayOptions) { o.Listener, o.Route = "https", "uploads" }, "listener:", "leave one out"},
+		{func(o *GatewayOptions) { o.Route = "-" }, "route:", "lower-case"},
+		{func(o *GatewayOptions) { o.Route, o.RouteKind = "db", "TCPRoute" }, "route kind:", "HTTPRoute, GRPCRoute"},
+		{func(o *GatewayOptions) { o.Name = "a b" }, "name:", "lower-case"},
+		{func(o *GatewayOptions) { o.Service = "-" }, "service:", "lower-case"},
+		{func(o *GatewayOptions) { o.ServiceNamespace = "a.b" }, "service namespace:", "lower-case"},
+		{func(o *GatewayOptions) { o.Port = -1 }, "port:", "9100"},
+		{func(o *GatewayOptions) { o.MaxBodyBytes = -1 }, "max body:", "duplex"},
+	} {
+		o := good
+		c.change(&o)
+		_, err := GatewayYAML(o)
+		refused(t, "GatewayYAML", o, err, c.option, c.help)
+	}
+}
+
 func refused(t *testing.T, who string, options any, err error, want ...string) {
 	t.Helper()
 	if err == nil {

@@ -1,6 +1,9 @@
 package envoy
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -10,6 +13,7 @@ import (
 var structural = map[string]bool{
 	"@type": true, "name": true, "stat_prefix": true, "address": true, "port_value": true, "path": true, "type": true,
 	"cluster_name": true, "cluster": true, "domains": true, "prefix": true,
+	"apiVersion": true, "kind": true, "metadata": true,
 }
 
 // Every setting has its reason beside it, or beside the block it stands in.
@@ -32,6 +36,29 @@ func TestEverySettingHasAReason(t *testing.T) {
 			}
 			unexplained(child(child(p, "patch"), "value"), "", func(path string) { t.Errorf("%s: %s has no reason", name, path) })
 		}
+	}
+	for name, o := range gatewayCases() {
+		for _, doc := range documents(t, mustYAML(t, GatewayYAML, o)) {
+			unexplained(doc.Content[0], "", func(path string) { t.Errorf("%s: %s has no reason", name, path) })
+		}
+	}
+}
+
+// documents are the YAML documents of a text, comments included.
+func documents(t *testing.T, text []byte) []yaml.Node {
+	t.Helper()
+	var all []yaml.Node
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		var doc yaml.Node
+		err := d.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, doc)
 	}
 }
 
@@ -82,6 +109,12 @@ func TestEveryReasonHasASetting(t *testing.T) {
 				}
 			}
 			collect(p.Patch.Value, p.at, p.why)
+		}
+	}
+	for _, o := range gatewayCases() {
+		o = o.withDefaults()
+		for _, doc := range documents(t, mustYAML(t, GatewayYAML, o)) {
+			collect(doc.Content[0], child(doc.Content[0], "kind").Value, o.reasons())
 		}
 	}
 	for path := range all {

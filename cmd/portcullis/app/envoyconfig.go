@@ -8,8 +8,9 @@ import (
 )
 
 type envoyConfigCommand struct {
-	Static envoyStaticCommand `cmd:"" help:"A whole Envoy with the gate in front of one upstream."`
-	Istio  envoyIstioCommand  `cmd:"" help:"EnvoyFilters that put the gate into an Istio workload or gateway."`
+	Static  envoyStaticCommand  `cmd:"" help:"A whole Envoy with the gate in front of one upstream."`
+	Istio   envoyIstioCommand   `cmd:"" help:"EnvoyFilters that put the gate into an Istio workload or gateway."`
+	Gateway envoyGatewayCommand `cmd:"" help:"Policies that put the gate into an Envoy Gateway."`
 }
 
 // envoyFlags are what every target asks.
