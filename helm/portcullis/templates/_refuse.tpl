@@ -1,0 +1,74 @@
+{{- /* refuse ends the rendering where values contradict each other; what is wrong by itself values.schema.json refuses. */ -}}
+{{- define "portcullis.refuse" -}}
+{{- $v := .Values -}}
+{{- $e := $v.engines -}}
+{{- if not (or $e.builtin.enabled $e.clamd.enabled $e.cloudmersive.enabled $e.icap.enabled $v.config.engines) -}}
+{{- fail "engines: none is enabled; a gate without an engine judges nothing" -}}
+{{- end -}}
+{{- if and $e.builtin.enabled (ne (empty $e.builtin.hashLists.configMap) (empty $e.builtin.hashLists.files)) -}}
+{{- fail "engines.builtin.hashLists: give both configMap and files" -}}
+{{- end -}}
+{{- if and $e.clamd.enabled (eq $e.clamd.deployment "external") (empty $e.clamd.addresses) -}}
+{{- fail "engines.clamd.addresses: is missing; deployment external needs the addresses of your daemons" -}}
+{{- end -}}
+{{- if and $e.clamd.enabled (ne $e.clamd.deployment "external") $e.clamd.addresses -}}
+{{- fail "engines.clamd.addresses: is for deployment external; the chart writes the addresses of its own daemons" -}}
+{{- end -}}
+{{- if and $e.clamd.enabled (ne $e.clamd.deployment "external") (gt (int64 (include "portcullis.maxBody" .)) 1000000000) -}}
+{{- fail "config.policies: a max_body_bytes is over 1000000000, which is more than clamd scans; lower it" -}}
+{{- end -}}
+{{- if and $e.cloudmersive.enabled (not $e.cloudmersive.existingSecret) -}}
+{{- fail "engines.cloudmersive.existingSecret: is missing; make a Secret with the API key and name it here" -}}
+{{- end -}}
+{{- if and $e.icap.enabled (not $e.icap.settings.url) -}}
+{{- fail "engines.icap.settings.url: is missing, such as icap://icap.example.net:1344/avscan" -}}
+{{- end -}}
+{{- if and (ne $v.mesh "none") (ne $v.topology "central") -}}
+{{- fail (printf "mesh: %s needs topology central: its Envoys reach Portcullis through a Service" $v.mesh) -}}
+{{- end -}}
+{{- if and (eq $v.mesh "istio") (empty $v.istio.workloads) -}}
+{{- fail "istio.workloads: is empty; name the workloads and gateways that shall get the gate" -}}
+{{- end -}}
+{{- if and (eq $v.mesh "envoyGateway") (empty $v.envoyGateway.targets) -}}
+{{- fail "envoyGateway.targets: is empty; name the Gateways or HTTPRoutes that shall get the gate" -}}
+{{- end -}}
+{{- if and (eq $v.mesh "envoyGateway") (eq $v.profile "adaptive") -}}
+{{- fail "profile: Envoy Gateway cannot bound what adaptive may choose; take duplex" -}}
+{{- end -}}
+{{- if and (ne $v.tls.mode "none") (ne $v.mesh "none") -}}
+{{- fail "tls: in a mesh the mesh encrypts; leave tls.mode at none" -}}
+{{- end -}}
+{{- if and (ne $v.tls.mode "none") (ne $v.topology "central") -}}
+{{- fail (printf "tls: topology %s listens on loopback, where Envoy is in the same pod; leave tls.mode at none" $v.topology) -}}
+{{- end -}}
+{{- if and (eq $v.tls.mode "existingSecret") (not $v.tls.secretName) -}}
+{{- fail "tls.secretName: is missing; name the Secret with tls.crt and tls.key" -}}
+{{- end -}}
+{{- if and (eq $v.tls.mode "certManager") (not $v.tls.certManager.issuerRef.name) -}}
+{{- fail "tls.certManager.issuerRef.name: is missing; name an Issuer or ClusterIssuer of cert-manager" -}}
+{{- end -}}
+{{- if and (eq $v.topology "standalone") (eq $v.standalone.mode "reverse") (not $v.standalone.upstream) -}}
+{{- fail "standalone.upstream: is missing; give host:port of the service behind the gate" -}}
+{{- end -}}
+{{- if and (eq $v.profile "buffered") (gt (int64 (include "portcullis.bytes" $v.bufferedMaxBodyBytes)) 268435456) -}}
+{{- fail "bufferedMaxBodyBytes: at most 256Mi can be buffered; take the duplex profile for larger bodies" -}}
+{{- end -}}
+{{- $drain := fromJson (include "portcullis.drain" .) -}}
+{{- with $v.terminationGracePeriodSeconds -}}
+{{- if le (mul 1000 (int64 .)) (add (int64 $drain.grace) (int64 $drain.timeout)) -}}
+{{- fail "terminationGracePeriodSeconds: is not longer than config.drain.grace and config.drain.timeout together; exchanges would be killed" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "portcullis.checksum" -}}
+{{- $all := list (include "portcullis.config" .) -}}
+{{- if include "portcullis.clamdBeside" . -}}
+{{- $all = append $all (include "portcullis.clamdConf" .) -}}
+{{- $all = append $all (include "portcullis.freshclamConf" .) -}}
+{{- end -}}
+{{- if eq .Values.topology "standalone" -}}
+{{- $all = append $all (include "portcullis.bootstrap" .) -}}
+{{- end -}}
+{{- toJson $all | sha256sum -}}
+{{- end -}}
