@@ -53,7 +53,9 @@ const (
 // Policy says what to scan, how, and what to do with the outcome. It is
 // immutable; an exchange keeps the one it began with.
 type Policy struct {
-	Name    string
+	Name string
+	// Revision tells versions of a policy of the same name apart; opaque.
+	Revision string
 	Engines []string // configured engine names, in order
 	Mode    EngineMode
 	// ScanRequest and ScanResponse say which legs are covered.
@@ -78,6 +80,9 @@ type Policy struct {
 	// PassPartial passes ranges and pieces of uploads in which no engine found
 	// anything: as UNSCANNABLE, for what is beside them was not seen.
 	PassPartial bool
+	// PassCauses passes outcomes POLICY and UNSCANNABLE with these causes, save
+	// for the causes a door must never pass.
+	PassCauses []Cause
 	// Enforce false passes everything and reports what would have happened.
 	Enforce bool
 	// ShowThreats lets block answers name the malware.
@@ -94,6 +99,14 @@ type ContentLimits struct {
 	MaxCodings       int   // stacked content codings
 	MaxExpandedBytes int64 // bytes that all layers of one body may expand to
 	MaxRatio         int64 // expanded to wrapped bytes, judged after 8 MiB of output
+	// LenientMultipart reads a multipart body that breaks the strict grammar in
+	// every way any receiver could, instead of refusing it.
+	LenientMultipart bool
+	// SelfExtracting accepts zip archives with other bytes in front of them.
+	SelfExtracting bool
+	// Worse decides between two findings about one body, as [Policy.Worse] does;
+	// nil stands for [Worst].
+	Worse func(a, b Verdict) Verdict
 }
 
 // Covers reports whether the leg's bodies are scanned.
@@ -113,15 +126,21 @@ func (p *Policy) ActionFor(v Verdict) Action {
 	case OutcomeClean:
 		pass = true
 	case OutcomeUnscannable:
-		pass = pass || p.PassUnscannable && v.Cause != CauseUncoveredMode || p.PassPartial && v.Cause == CausePartialContent
+		pass = pass || p.PassUnscannable && v.Cause != CauseUncoveredMode || p.PassPartial && v.Cause == CausePartialContent || p.passesCause(v.Cause)
 	case OutcomeError, OutcomeUndecided:
 		pass = pass || p.FailOpen && engineFailed(v.Cause)
-	case OutcomePolicy, OutcomeInfected:
+	case OutcomePolicy:
+		pass = pass || p.passesCause(v.Cause)
+	case OutcomeInfected:
 	}
 	if pass {
 		return Pass
 	}
 	return Block
+}
+
+func (p *Policy) passesCause(c Cause) bool {
+	return c != CauseUncoveredMode && slices.Contains(p.PassCauses, c)
 }
 
 // Worse returns the one of two verdicts about parts of a body that decides about

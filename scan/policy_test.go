@@ -49,6 +49,30 @@ func mayPass(p scan.Policy, o scan.Outcome, c scan.Cause) bool {
 	return false
 }
 
+// Causes that a policy passes do so as POLICY and UNSCANNABLE, never as ERROR or
+// INFECTED, and never for a body that Envoy does not deliver.
+func TestPassCauses(t *testing.T) {
+	p := scan.Policy{Enforce: true, PassCauses: scan.Causes()}
+	for _, o := range append(scan.Outcomes(), scan.OutcomeUndecided) {
+		for _, c := range scan.Causes() {
+			want := scan.Block
+			judged := o == scan.OutcomePolicy || o == scan.OutcomeUnscannable
+			if o == scan.OutcomeClean || judged && c != scan.CauseUncoveredMode {
+				want = scan.Pass
+			}
+			if got := p.ActionFor(scan.Verdict{Outcome: o, Cause: c}); got != want {
+				t.Errorf("%v (%s) is %v, want %v", o, c, got, want)
+			}
+		}
+	}
+	p.PassCauses = []scan.Cause{scan.CauseEncrypted}
+	locked := scan.Verdict{Outcome: scan.OutcomePolicy, Cause: scan.CauseEncrypted}
+	odd := scan.Verdict{Outcome: scan.OutcomeUnscannable, Cause: scan.CauseMalformedBody}
+	if p.ActionFor(locked) != scan.Pass || p.ActionFor(odd) != scan.Block || p.Worse(locked, odd).Cause != odd.Cause {
+		t.Error("one cause that passes opens more than itself")
+	}
+}
+
 // A policy that nobody filled in passes only because it enforces nothing; the
 // action that nobody set blocks.
 func TestZeroValuesBlock(t *testing.T) {

@@ -59,5 +59,8 @@ func effective(l scan.ContentLimits) scan.ContentLimits {
 	if l.MaxRatio <= 0 {
 		l.MaxRatio = d.MaxRatio
 	}
+	if l.Worse == nil {
+		l.Worse = scan.Worst
+	}
 	return l
 }

@@ -27,7 +27,7 @@ func (w *walk) multipart(n *node, t mediaType) error {
 	if t.cause == "" {
 		t.cause = scan.CauseMalformedBody
 	}
-	lenient := n.lenient || w.u.config.LenientMultipart
+	lenient := n.lenient || w.limits.LenientMultipart
 	if t.fault != "" {
 		if !lenient {
 			w.refuse(n, t.cause, "multipart: "+t.fault)
@@ -81,7 +81,7 @@ func (w *walk) part(n *node, t mediaType, i int, s span) (fault string, err erro
 	if h.fault == "" {
 		h.fault = h.check()
 	}
-	lenient := n.lenient || w.u.config.LenientMultipart
+	lenient := n.lenient || w.limits.LenientMultipart
 	if h.fault != "" && !lenient {
 		w.refuse(at, scan.CauseMalformedBody, "multipart: "+h.fault)
 	}

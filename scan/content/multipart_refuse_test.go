@@ -149,7 +149,7 @@ func TestMalformedMultipartIsRefused(t *testing.T) {
 				t.Errorf("detail %q does not name the rule", u.verdict.Detail)
 			}
 			u.wantPayload(t, row.body)
-			u = unwrap(t, []byte(row.body), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{}, content.Config{LenientMultipart: true})
+			u = unwrap(t, []byte(row.body), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{LenientMultipart: true}, content.Config{})
 			u.wantClean(t)
 			u.wantPayload(t, row.body)
 		})

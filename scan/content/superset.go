@@ -364,7 +364,7 @@ func cutLine(p []byte, bareCR bool) (line []byte, next int) {
 // salvage looks for pieces in a body that was refused or that may be read
 // leniently; why says what is wrong with it.
 func (w *walk) salvage(n *node, t mediaType, why string) error {
-	lenient := n.lenient || w.u.config.LenientMultipart
+	lenient := n.lenient || w.limits.LenientMultipart
 	head, err := w.head(n)
 	if err != nil {
 		return err

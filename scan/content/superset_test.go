@@ -64,7 +64,7 @@ func TestLenientReadingFindsOddEncodings(t *testing.T) {
 		"nested, both malformed":       form("Content-Type: multipart/mixed; boundary=c", "--c\n"+disposition+"\n\n"+string(e)+"\n--c--"),
 		"payload with a pseudo border": form(disposition, string(e)) + "--b\r\n" + disposition + "\r\n\r\nx --b y\r\n--b--",
 	} {
-		u := unwrap(t, []byte(body), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{}, content.Config{LenientMultipart: true})
+		u := unwrap(t, []byte(body), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{LenientMultipart: true}, content.Config{})
 		u.wantClean(t)
 		if !u.has(e) {
 			t.Errorf("%s: the payload is no object; objects %q", name, u.paths)
@@ -73,12 +73,12 @@ func TestLenientReadingFindsOddEncodings(t *testing.T) {
 }
 
 func TestLenientReadingIsReported(t *testing.T) {
-	u := unwrap(t, []byte("x\r\n"+form(disposition, "data")), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{}, content.Config{LenientMultipart: true})
+	u := unwrap(t, []byte("x\r\n"+form(disposition, "data")), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{LenientMultipart: true}, content.Config{})
 	u.wantClean(t)
 	if !strings.Contains(u.verdict.Detail, "ambiguous") || u.verdict.Object != "body" {
 		t.Errorf("detail %q of %q", u.verdict.Detail, u.verdict.Object)
 	}
-	u = unwrap(t, []byte(form(disposition, "data")), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{}, content.Config{LenientMultipart: true})
+	u = unwrap(t, []byte(form(disposition, "data")), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{LenientMultipart: true}, content.Config{})
 	if u.verdict.Detail != "" || len(u.paths) != 1 {
 		t.Errorf("a well-formed body: detail %q, objects %q", u.verdict.Detail, u.paths)
 	}
@@ -93,7 +93,7 @@ func TestLenientReadingHasBounds(t *testing.T) {
 		}
 	}
 	for label, body := range map[string][]byte{"multipart/form-data; boundary=b": many.Bytes(), "multipart/form-data" + types.String(): []byte(form(disposition, "x"))} {
-		u := unwrap(t, body, labelled(label), scan.ContentLimits{}, content.Config{LenientMultipart: true})
+		u := unwrap(t, body, labelled(label), scan.ContentLimits{LenientMultipart: true}, content.Config{})
 		if u.verdict.Outcome != scan.OutcomeUnscannable {
 			t.Errorf("%.60s: %+v with %d objects", label, u.verdict, len(u.paths))
 		}

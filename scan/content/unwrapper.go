@@ -12,15 +12,6 @@ import (
 type Config struct {
 	// Store keeps decoded layers. Required.
 	Store scan.Store
-	// SelfExtracting accepts zip archives with other bytes in front of them, as
-	// self-extracting programs have. Off, they are POLICY(ambiguous-archive).
-	SelfExtracting bool
-	// LenientMultipart accepts multipart bodies that break the strict grammar:
-	// every piece that any receiver could cut out of one is an object, and the
-	// verdict is CLEAN with a Detail that names the broken rule. It is for
-	// legacy clients; it costs several scans of the same bytes. Off, such
-	// bodies are UNSCANNABLE(malformed-body), and the pieces are reported too.
-	LenientMultipart bool
 }
 
 // Unwrapper finds the objects inside bodies. It may be used by many goroutines

@@ -113,7 +113,7 @@ func (w *walk) run(labels scan.Labels) {
 
 // note records a finding about n; the worst one becomes the verdict.
 func (w *walk) note(n *node, o scan.Outcome, c scan.Cause, detail string) {
-	w.verdict = scan.Worst(w.verdict, scan.Verdict{Outcome: o, Cause: c, Object: n.obj.Path, Detail: detail})
+	w.verdict = w.limits.Worse(w.verdict, scan.Verdict{Outcome: o, Cause: c, Object: n.obj.Path, Detail: detail})
 }
 
 // refuse notes that n cannot be judged whole.
@@ -132,7 +132,7 @@ func (w *walk) bomb(n *node, detail string) error {
 func (w *walk) fail(err error) {
 	v := scan.ErrorVerdict(err)
 	v.Object = w.root.Path
-	w.verdict = scan.Worst(w.verdict, v)
+	w.verdict = w.limits.Worse(w.verdict, v)
 }
 
 // examine finds the objects directly inside n. Its error ends the walk.

@@ -81,7 +81,7 @@ func (w *walk) zipArchive(n *node, head []byte, begins bool) (*zipArchive, error
 	if err := a.bombFault(w.limits); err != nil {
 		return nil, err
 	}
-	return a, a.tile(w.u.config.SelfExtracting && !begins)
+	return a, a.tile(w.limits.SelfExtracting && !begins)
 }
 
 // zipMember reports the content of one member.

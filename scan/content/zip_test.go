@@ -232,11 +232,11 @@ func zipWithGap() []byte {
 
 func TestSelfExtractingArchivesAreASetting(t *testing.T) {
 	body := append([]byte("MZ program text "), plainZip(member{name: "a", data: eicar()})...)
-	u := unwrap(t, body, labelled(""), scan.ContentLimits{}, content.Config{SelfExtracting: true})
+	u := unwrap(t, body, labelled(""), scan.ContentLimits{SelfExtracting: true}, content.Config{})
 	u.wantClean(t)
 	u.wantObject(t, "body/zip[0]", eicar())
 	twice := append(plainZip(member{name: "x", data: []byte("x")}), plainZip(member{name: "a", data: eicar()})...)
-	unwrap(t, twice, labelled(""), scan.ContentLimits{}, content.Config{SelfExtracting: true}).
+	unwrap(t, twice, labelled(""), scan.ContentLimits{SelfExtracting: true}, content.Config{}).
 		wantVerdict(t, scan.OutcomePolicy, scan.CauseAmbiguousArchive)
 }
 

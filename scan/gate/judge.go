@@ -59,7 +59,9 @@ func (s scanning) judge(ctx context.Context, body scan.Body, name string, labels
 	}
 	objects := []scan.Object{root}
 	s.found.unwraps()
-	v, inner := s.setup.Unwrap.Unwrap(ctx, root, labels, s.policy.Content, func(o scan.Object) {
+	limits := s.policy.Content
+	limits.Worse = s.policy.Worse
+	v, inner := s.setup.Unwrap.Unwrap(ctx, root, labels, limits, func(o scan.Object) {
 		objects = append(objects, o)
 	})
 	defer closeInner(inner)
