@@ -7,15 +7,10 @@ import (
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/portcullis-av/portcullis/scan"
 	"github.com/portcullis-av/portcullis/scan/gate"
 )
-
-// MetadataNamespace is where the dynamic metadata of answers lives; Envoy takes
-// it only if the filter's receiving_namespaces name it.
-const MetadataNamespace = "portcullis"
 
 // headersAnswer answers a headers message; mutation may be nil.
 func headersAnswer(l scan.Leg, mutation *extprocv3.HeaderMutation) *extprocv3.ProcessingResponse {
@@ -126,27 +121,4 @@ func immediateAnswer(r gate.Refusal, details string) *extprocv3.ProcessingRespon
 // details names a refusal in Envoy's access log: "portcullis_infected_malware".
 func details(v scan.Verdict) string {
 	return "portcullis_" + strings.ToLower(v.Outcome.String()) + "_" + strings.ReplaceAll(string(v.Cause), "-", "_")
-}
-
-// legMetadata describes a covered leg's decision for Envoy's access log:
-// %DYNAMIC_METADATA(portcullis:request:outcome)%.
-func legMetadata(l scan.Leg, x *gate.Exchange, d gate.Decision) *structpb.Struct {
-	fields := map[string]*structpb.Value{
-		"outcome":  structpb.NewStringValue(d.Verdict.Outcome.String()),
-		"cause":    structpb.NewStringValue(string(d.Verdict.Cause)),
-		"action":   structpb.NewStringValue(d.Action.String()),
-		"policy":   structpb.NewStringValue(x.Policy().Name),
-		"exchange": structpb.NewStringValue(x.ID()),
-	}
-	if d.Verdict.Engine != "" {
-		fields["engine"] = structpb.NewStringValue(d.Verdict.Engine)
-	}
-	if threats := scan.SafeThreats(d.Verdict.Threats); len(threats) > 0 {
-		fields["threat"] = structpb.NewStringValue(threats[0])
-	}
-	return object(MetadataNamespace, object(l.String(), &structpb.Struct{Fields: fields}))
-}
-
-func object(key string, value *structpb.Struct) *structpb.Struct {
-	return &structpb.Struct{Fields: map[string]*structpb.Value{key: structpb.NewStructValue(value)}}
 }

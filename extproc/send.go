@@ -51,7 +51,7 @@ func (s *stream) mark(a action) *extprocv3.HeaderMutation {
 // marked adds the metadata to the answer that carries a verdict.
 func (s *stream) marked(a action, r *extprocv3.ProcessingResponse) *extprocv3.ProcessingResponse {
 	if d := s.legs[a.leg].decision; a.marked && d.Covered {
-		r.DynamicMetadata = legMetadata(a.leg, s.x, d)
+		describe(r, a.leg, s.x, d)
 	}
 	return r
 }
@@ -190,7 +190,7 @@ func (s *stream) lateMetadata(r *outflow, c *outChunk) any {
 	}
 	r.late = false
 	answer := chunkAnswer(c.leg, c.bytes(), c.end)
-	answer.DynamicMetadata = legMetadata(c.leg, s.x, s.legs[c.leg].decision)
+	describe(answer, c.leg, s.x, s.legs[c.leg].decision)
 	return answer
 }
 
@@ -203,7 +203,7 @@ func (s *stream) refuse(l scan.Leg) error {
 	s.endRelease(scan.Request)
 	s.endRelease(scan.Response)
 	r := immediateAnswer(s.x.Refuse(l, d), details(d.Verdict))
-	r.DynamicMetadata = legMetadata(l, s.x, d)
+	describe(r, l, s.x, d)
 	if err := s.send(r); err != nil {
 		return err
 	}
