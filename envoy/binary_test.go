@@ -23,6 +23,13 @@ func TestEnvoyAcceptsStatic(t *testing.T) {
 	}
 }
 
+func TestEnvoyAcceptsForwardProxy(t *testing.T) {
+	binary := findEnvoy(t)
+	for name, o := range forwardCases() {
+		envoyAccepts(t, binary, name, ".yaml", mustYAML(t, ForwardProxyYAML, o))
+	}
+}
+
 func TestEnvoyAcceptsIstioPatches(t *testing.T) {
 	binary := findEnvoy(t)
 	for name, o := range istioCases() {

@@ -93,6 +93,14 @@ func withOptions(c *clusterv3.Cluster, o *httpv3.HttpProtocolOptions) (*clusterv
 	return c, nil
 }
 
+func manyStreams() *clusterv3.CircuitBreakers {
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+		MaxConnections:     wrapperspb.UInt32(maxExchanges),
+		MaxPendingRequests: wrapperspb.UInt32(maxExchanges),
+		MaxRequests:        wrapperspb.UInt32(maxExchanges),
+	}}}
+}
+
 // cluster is one endpoint, looked up in DNS if it has a name.
 func cluster(name string, e endpoint) *clusterv3.Cluster {
 	discovery := clusterv3.Cluster_STATIC
@@ -102,11 +110,7 @@ func cluster(name string, e endpoint) *clusterv3.Cluster {
 	return &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: discovery},
-		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-			MaxConnections:     wrapperspb.UInt32(maxExchanges),
-			MaxPendingRequests: wrapperspb.UInt32(maxExchanges),
-			MaxRequests:        wrapperspb.UInt32(maxExchanges),
-		}}},
+		CircuitBreakers:      manyStreams(),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{
 			ClusterName: name,
 			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{

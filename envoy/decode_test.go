@@ -57,6 +57,27 @@ func TestStaticYAMLSaysWhatStaticSays(t *testing.T) {
 	}
 }
 
+func TestForwardProxyYAMLSaysWhatForwardProxySays(t *testing.T) {
+	for name, o := range forwardCases() {
+		want, err := ForwardProxy(o)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got := decode(t, mustYAML(t, ForwardProxyYAML, o), &bootstrapv3.Bootstrap{})
+		if d := cmp.Diff(want, got, protocmp.Transform()); d != "" {
+			t.Errorf("%s: the YAML differs from the message:\n%s", name, d)
+		}
+		if err := validate(got); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		m := connectionManagerOf(t, got)
+		gate := m.GetHttpFilters()[len(m.GetHttpFilters())-2]
+		if d := cmp.Diff(o.options().gate().filter(processorCluster), unpack(t, gate.GetTypedConfig(), &extprocv3.ExternalProcessor{}), protocmp.Transform()); d != "" {
+			t.Errorf("%s: the gate before the router is not that of a reverse proxy:\n%s", name, d)
+		}
+	}
+}
+
 // validate must look into packed messages, where most of a configuration is.
 func TestValidateLooksInside(t *testing.T) {
 	b, err := Static(Options{})

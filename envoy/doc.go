@@ -1,6 +1,7 @@
 // Package envoy writes Envoy configuration that keeps Portcullis' promise: the
 // listener, the external-processing filter and the clusters of a stand-alone
-// Envoy ([Static], [StaticYAML]), the EnvoyFilter objects that put the same
+// Envoy ([Static], [StaticYAML]), an Envoy through which clients reach the outside
+// ([ForwardProxy], [ForwardProxyYAML]), the EnvoyFilter objects that put the same
 // filter into an Istio mesh ([IstioYAML]), and the policies that put it into an
 // Envoy Gateway ([GatewayYAML]).
 //

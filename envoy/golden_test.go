@@ -73,6 +73,20 @@ func gatewayCases() map[string]GatewayOptions {
 	}
 }
 
+func forwardCases() map[string]ForwardProxyOptions {
+	return map[string]ForwardProxyOptions{
+		"forward-proxy":         {},
+		"forward-proxy-tunnels": {Tunnels: []string{"updates.example.com:443", "*.example.org:443"}},
+		"forward-everything": {
+			Profile: Adaptive, Listen: "[::1]:3128", Name: "edge", AllowLocal: true, Tunnels: []string{"[::1]:443"},
+			Processor: "unix:/run/portcullis/extproc.sock", Admin: "127.0.0.1:9901", MaxBodyBytes: 4 << 20,
+			ScanTimeout: 1500 * time.Millisecond, UploadTimeout: time.Hour, Policy: "egress-strict",
+			MaxHeapBytes: 1 << 30, AccessLog: "/dev/stdout",
+		},
+		"forward-buffered": {Profile: Buffered, Listen: "0.0.0.0:0"},
+	}
+}
+
 func TestGoldenFiles(t *testing.T) {
 	shown := map[string][]byte{}
 	for name, o := range staticCases() {
@@ -87,7 +101,11 @@ func TestGoldenFiles(t *testing.T) {
 	for name, o := range gatewayCases() {
 		shown[name] = mustYAML(t, GatewayYAML, o)
 	}
+	for name, o := range forwardCases() {
+		shown[name] = mustYAML(t, ForwardProxyYAML, o)
+	}
 	want := []string{
+		"forward-proxy", "forward-proxy-tunnels",
 		"gateway-buffered", "gateway-duplex", "gateway-route",
 		"istio-gateway-buffered", "istio-gateway-duplex", "istio-workload-buffered", "istio-workload-duplex",
 		"static-adaptive", "static-buffered", "static-duplex",

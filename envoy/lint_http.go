@@ -57,6 +57,9 @@ func (l *lint) streamTimers(m manager) {
 
 func (l *lint) tunnels(m manager) {
 	for i, u := range m.m.GetUpgradeConfigs() {
+		if strings.EqualFold(u.GetUpgradeType(), "CONNECT") {
+			continue // what becomes of it is the routes' business
+		}
 		if u.GetEnabled() == nil || u.GetEnabled().GetValue() {
 			l.tunnel(fmt.Sprintf("%s.upgrade_configs[%d]", m.path, i), u.GetUpgradeType())
 		}

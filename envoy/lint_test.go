@@ -19,6 +19,13 @@ func TestGeneratedConfigurationHasNoFindings(t *testing.T) {
 		}
 		onlyInfo(t, name, l, mustYAML(t, StaticYAML, o))
 	}
+	for name, o := range forwardCases() {
+		if len(o.Tunnels) > 0 {
+			continue // a tunnel is a hole, and said to be one: TestLintNamesTunnels
+		}
+		g := o.options().gate()
+		onlyInfo(t, name, Linter{ScanTimeout: g.scan, UploadTimeout: g.upload, Exchanges: maxExchanges, EnvoyVersion: "1.40.0"}, mustYAML(t, ForwardProxyYAML, o))
+	}
 	for name, o := range istioCases() {
 		g := o.gate()
 		onlyInfo(t, name, Linter{ScanTimeout: g.scan, UploadTimeout: g.upload, MaxBodyBytes: g.maxBody}, mustYAML(t, IstioYAML, o))
@@ -168,6 +175,24 @@ func TestLintSaysWhatContentLengthCosts(t *testing.T) {
 	found, err := Lint(mustYAML(t, StaticYAML, Options{}))
 	if err != nil || !has(found, LevelInfo, "L12", gatePath+".allow_content_length_header") {
 		t.Errorf("%v, %s", err, lines(found))
+	}
+}
+
+// CONNECT that is refused is no tunnel; CONNECT that is not, is one.
+func TestLintNamesTunnels(t *testing.T) {
+	found, err := Lint(mustYAML(t, ForwardProxyYAML, forwardCases()["forward-proxy-tunnels"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const at = hcmPath + ".route_config.virtual_hosts[1].routes[0]."
+	var others []Finding
+	for _, f := range found {
+		if f.Level != LevelInfo && f.Rule != "L11" {
+			others = append(others, f)
+		}
+	}
+	if !has(found, LevelWarn, "L11", at+"match.connect_matcher") || len(others) > 0 {
+		t.Errorf("want the tunnel alone:\n%s", lines(found))
 	}
 }
 

@@ -24,11 +24,7 @@ const (
 	bufferLimit = 1 << 20
 )
 
-func (o Options) listener() (*listenerv3.Listener, error) {
-	manager, err := o.connectionManager()
-	if err != nil {
-		return nil, err
-	}
+func (o Options) listener(manager *hcmv3.HttpConnectionManager) (*listenerv3.Listener, error) {
 	packed, err := anypb.New(manager)
 	if err != nil {
 		return nil, err

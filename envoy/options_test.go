@@ -82,6 +82,29 @@ func TestIstioRefuses(t *testing.T) {
 	}
 }
 
+func TestForwardProxyRefuses(t *testing.T) {
+	for _, c := range []struct {
+		o            ForwardProxyOptions
+		option, help string
+	}{
+		{ForwardProxyOptions{Profile: "x"}, "profile:", "duplex"},
+		{ForwardProxyOptions{Listen: "3128"}, "listen:", "host:port"},
+		{ForwardProxyOptions{Name: "a b"}, "stat prefix:", "letters"},
+		{ForwardProxyOptions{Admin: "127.0.0.1:3128"}, "admin:", "another port"},
+		{ForwardProxyOptions{Tunnels: []string{"example.com"}}, "tunnel:", "host:port"},
+		{ForwardProxyOptions{Tunnels: []string{"*"}}, "tunnel:", "host:port"},
+		{ForwardProxyOptions{Tunnels: []string{"*:443"}}, "tunnel:", "host name"},
+		{ForwardProxyOptions{Tunnels: []string{"a.*.com:443"}}, "tunnel:", "host name"},
+		{ForwardProxyOptions{Tunnels: []string{"https://example.com:443"}}, "tunnel:", "host:port"},
+		{ForwardProxyOptions{Tunnels: []string{"unix:/run/x"}}, "tunnel:", "host:port"},
+		{ForwardProxyOptions{Tunnels: []string{"example.com:0"}}, "tunnel:", "example.com:443"},
+		{ForwardProxyOptions{Tunnels: []string{"example.com:443", "Example.com:443"}}, "tunnel:", "twice"},
+	} {
+		_, err := ForwardProxyYAML(c.o)
+		refused(t, "ForwardProxyYAML", c.o, err, c.option, c.help)
+	}
+}
+
 func TestGatewayRefuses(t *testing.T) {
 	good := GatewayOptions{Namespace: "edge", Gateway: "public"}
 	if _, err := GatewayYAML(good); err != nil {

@@ -9,6 +9,24 @@ import (
 
 // reasons explains every setting of a stand-alone Envoy.
 func (o Options) reasons() []reason {
+	options := upstreamCluster + "/typed_extension_protocol_options/" + httpOptionsKey + "/explicit_http_config/"
+	return append(o.commonReasons(), []reason{
+		{path: "common_http_protocol_options/headers_with_underscores_action", text: "Some services read Content_Type as Content-Type and X_Portcullis_Verdict as the header that only Portcullis may set. Envoy drops such headers, as nginx does; rejecting them cuts the connection without an answer."},
+		{path: "normalize_path", text: "Rules choose a policy by the path, so a path has one spelling: /healthz/../upload is /upload;"},
+		{path: "merge_slashes", text: "//upload is /upload;"},
+		{path: "path_with_escaped_slashes_action", text: "and %2F in a path, which only some services decode, is answered with 400."},
+		{path: "routes/route/timeout", text: routeTimeoutReason},
+		{path: upstreamCluster + "/circuit_breakers", text: "A held response keeps its connection to the service; the default of 1024 would refuse the next."},
+		{path: options + "http_protocol_options/enable_trailers", text: "HTTP/1.1 trailers pass on this side too."},
+		{path: options + "http2_protocol_options", text: "HTTP/2 without TLS, as gRPC needs it."},
+		{path: options + "http2_protocol_options/initial_stream_window_size", text: "What the service may send of one body while it has to wait; unset it is 16 MiB."},
+	}...)
+}
+
+const routeTimeoutReason = "No time limit from here: it would run while a response is held. max_stream_duration is the limit. There is no retry_policy either: with a streamed body Envoy can deliver it twice."
+
+// commonReasons explains what every Envoy of its own has.
+func (o Options) commonReasons() []reason {
 	g := o.gate()
 	all := filterReasons(filterName+"/typed_config/", g)
 	all = append(all, timerReasons(hcmName+"/typed_config/", g)...)
@@ -18,19 +36,10 @@ func (o Options) reasons() []reason {
 		{path: hcmName + "/typed_config/http_protocol_options/enable_trailers", text: "Without this HTTP/1.1 trailers are dropped, and the exchange would be changed."},
 		{path: hcmName + "/typed_config/http2_protocol_options/max_concurrent_streams", text: "One client connection holds no more bodies than this at a time."},
 		{path: hcmName + "/typed_config/http2_protocol_options/initial_stream_window_size", text: "What a client may send of one body while it has to wait; unset it is 16 MiB."},
-		{path: "common_http_protocol_options/headers_with_underscores_action", text: "Some services read Content_Type as Content-Type and X_Portcullis_Verdict as the header that only Portcullis may set. Envoy drops such headers, as nginx does; rejecting them cuts the connection without an answer."},
 		{path: "server_header_transformation", text: "The service's own Server header reaches the client unchanged."},
-		{path: "normalize_path", text: "Rules choose a policy by the path, so a path has one spelling: /healthz/../upload is /upload;"},
-		{path: "merge_slashes", text: "//upload is /upload;"},
-		{path: "path_with_escaped_slashes_action", text: "and %2F in a path, which only some services decode, is answered with 400."},
-		{path: "routes/route/timeout", text: "No time limit from here: it would run while a response is held. max_stream_duration is the limit. There is no retry_policy either: with a streamed body Envoy can deliver it twice."},
 		{path: routerName + "/typed_config/suppress_envoy_headers", text: "Adds no x-envoy-* headers to what passes."},
 		{path: "access_log", text: "One JSON line an exchange; the query is left out, because it may hold secrets."},
 		{path: "json_format/" + metadataNamespace, text: "The verdict, as Portcullis reported it."},
-		{path: upstreamCluster + "/circuit_breakers", text: "A held response keeps its connection to the service; the default of 1024 would refuse the next."},
-		{path: upstreamCluster + "/typed_extension_protocol_options/" + httpOptionsKey + "/explicit_http_config/http_protocol_options/enable_trailers", text: "HTTP/1.1 trailers pass on this side too."},
-		{path: upstreamCluster + "/typed_extension_protocol_options/" + httpOptionsKey + "/explicit_http_config/http2_protocol_options", text: "HTTP/2 without TLS, as gRPC needs it."},
-		{path: upstreamCluster + "/typed_extension_protocol_options/" + httpOptionsKey + "/explicit_http_config/http2_protocol_options/initial_stream_window_size", text: "What the service may send of one body while it has to wait; unset it is 16 MiB."},
 		{path: "admin", text: "Anyone who reaches this address can stop Envoy and read its configuration: keep it on the loopback interface."},
 		{path: "overload_manager", text: "A released body waits in Envoy for a slow receiver, and nothing else bounds that. Near its limit Envoy gives memory back (92 %), then refuses requests (95 %)."},
 	}...)

@@ -37,6 +37,9 @@ func TestEverySettingHasAReason(t *testing.T) {
 			unexplained(child(child(p, "patch"), "value"), "", func(path string) { t.Errorf("%s: %s has no reason", name, path) })
 		}
 	}
+	for name, o := range forwardCases() {
+		unexplained(documents(t, mustYAML(t, ForwardProxyYAML, o))[0].Content[0], "", func(path string) { t.Errorf("%s: %s has no reason", name, path) })
+	}
 	for name, o := range gatewayCases() {
 		for _, doc := range documents(t, mustYAML(t, GatewayYAML, o)) {
 			unexplained(doc.Content[0], "", func(path string) { t.Errorf("%s: %s has no reason", name, path) })
@@ -110,6 +113,9 @@ func TestEveryReasonHasASetting(t *testing.T) {
 			}
 			collect(p.Patch.Value, p.at, p.why)
 		}
+	}
+	for _, o := range forwardCases() {
+		collect(documents(t, mustYAML(t, ForwardProxyYAML, o))[0].Content[0], "", o.reasons())
 	}
 	for _, o := range gatewayCases() {
 		o = o.withDefaults()

@@ -5,6 +5,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	heapv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -19,11 +20,7 @@ func Static(o Options) (*bootstrapv3.Bootstrap, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	listener, err := o.listener()
-	if err != nil {
-		return nil, err
-	}
-	gate, err := processor(mustEndpoint(o.Processor))
+	manager, err := o.connectionManager()
 	if err != nil {
 		return nil, err
 	}
@@ -31,10 +28,24 @@ func Static(o Options) (*bootstrapv3.Bootstrap, error) {
 	if err != nil {
 		return nil, err
 	}
+	return o.bootstrap(manager, service)
+}
+
+// bootstrap puts the parts together: a listener for m, Portcullis, and where
+// what has passed goes.
+func (o Options) bootstrap(m *hcmv3.HttpConnectionManager, onward *clusterv3.Cluster) (*bootstrapv3.Bootstrap, error) {
+	listener, err := o.listener(m)
+	if err != nil {
+		return nil, err
+	}
+	gate, err := processor(mustEndpoint(o.Processor))
+	if err != nil {
+		return nil, err
+	}
 	b := &bootstrapv3.Bootstrap{
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 			Listeners: []*listenerv3.Listener{listener},
-			Clusters:  []*clusterv3.Cluster{gate, service},
+			Clusters:  []*clusterv3.Cluster{gate, onward},
 		},
 	}
 	if o.Admin != "" {

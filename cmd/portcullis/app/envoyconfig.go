@@ -11,6 +11,7 @@ type envoyConfigCommand struct {
 	Static  envoyStaticCommand  `cmd:"" help:"A whole Envoy with the gate in front of one upstream."`
 	Istio   envoyIstioCommand   `cmd:"" help:"EnvoyFilters that put the gate into an Istio workload or gateway."`
 	Gateway envoyGatewayCommand `cmd:"" help:"Policies that put the gate into an Envoy Gateway."`
+	Forward envoyForwardCommand `cmd:"" name:"forward-proxy" help:"A whole Envoy through which clients reach the outside (http_proxy), with the gate."`
 }
 
 // envoyFlags are what every target asks.
