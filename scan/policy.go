@@ -56,8 +56,8 @@ type Policy struct {
 	Name string
 	// Revision tells versions of a policy of the same name apart; opaque.
 	Revision string
-	Engines []string // configured engine names, in order
-	Mode    EngineMode
+	Engines  []string // configured engine names, in order
+	Mode     EngineMode
 	// ScanRequest and ScanResponse say which legs are covered.
 	ScanRequest, ScanResponse bool
 	// MaxBodyBytes is the largest body held, in bytes of the wire body; larger

@@ -14,7 +14,7 @@ const (
 	// keyRecheck is the longest a changed key file goes unnoticed under
 	// traffic. Reading a small file this seldom costs nothing, and comparing
 	// content, not times, sees the symlink swap of a mounted Secret.
-	keyRecheck = 5 * time.Second
+	keyRecheck = 2 * time.Second
 	maxKeyFile = 4 << 10
 )
 

@@ -16,7 +16,7 @@ import (
 // goroutine; only the judging runs beside it.
 type Exchange struct {
 	gate    *Gate
-	setup   *Setup
+	setup   *usedSetup
 	policy  *scan.Policy
 	broken  *scan.Verdict // set when no policy could be chosen
 	crowded bool          // one exchange too many
@@ -179,7 +179,7 @@ func (x *Exchange) judge(ctx context.Context, l scan.Leg, name string, done func
 }
 
 func (x *Exchange) scanning(l scan.Leg) scanning {
-	return scanning{policy: x.policy, setup: x.setup, found: &x.legs[l].found}
+	return scanning{policy: x.policy, setup: &x.setup.Setup, found: &x.legs[l].found}
 }
 
 // Decide takes a judgement as the leg's decision.
@@ -220,18 +220,20 @@ func (x *Exchange) Finish(end string) {
 	x.Free(scan.Request)
 	x.Free(scan.Response)
 	if !x.legs[scan.Request].read.Load() && !x.legs[scan.Response].read.Load() {
+		x.setup.leave()
 		return
 	}
 	x.setup.Crew.Go(func() {
 		x.judging.Wait()
 		x.Free(scan.Request)
 		x.Free(scan.Response)
+		x.setup.leave()
 	})
 }
 
 func (x *Exchange) record(end string) *Record {
 	r := &Record{
-		ID: x.id, RequestID: x.request.RequestID, Policy: x.policy.Name, Enforced: x.policy.Enforce,
+		ID: x.id, RequestID: x.request.RequestID, Policy: x.policy.Name, Revision: x.policy.Revision, Enforced: x.policy.Enforce,
 		Method: x.request.Method, Host: x.request.Host, Path: x.request.Path,
 		Start: x.start, Duration: time.Since(x.start), End: end,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,7 +132,7 @@ func TestSwap(t *testing.T) {
 	after.policy.Name = "after"
 	g := gate.New(before.setup())
 	old := g.Begin(gate.Head{}, "")
-	g.Swap(after.setup())
+	idle := g.Swap(after.setup())
 	fresh := g.Begin(gate.Head{}, "")
 	for x, want := range map[*gate.Exchange]struct {
 		rig     *rig
@@ -150,6 +151,47 @@ func TestSwap(t *testing.T) {
 	}
 	if g.Open() != 0 {
 		t.Errorf("%d exchanges are open", g.Open())
+	}
+	<-idle // or the test hangs
+}
+
+// A setup that was replaced is idle once the last exchange with it has ended and
+// its scans have, not before; exchanges that begin meanwhile never join it.
+func TestSwapTellsWhenIdle(t *testing.T) {
+	r, never := newRig(), make(chan struct{})
+	r.engines["av"] = engine(func(context.Context, scan.Object) (scan.Verdict, error) {
+		<-never // heeds nothing
+		return scan.CleanVerdict(), nil
+	})
+	g := gate.New(r.setup())
+	first, stuck := g.Begin(gate.Head{}, ""), g.Begin(gate.Head{}, "")
+	hold(t, stuck)
+	stuck.Judge(t.Context(), scan.Request, func(gate.Judgement) {})
+	idle := g.Swap(newRig().setup())
+	isIdle := func() bool {
+		select {
+		case <-idle:
+			return true
+		default:
+			return false
+		}
+	}
+	first.Finish("complete")
+	stuck.Finish("aborted")
+	if isIdle() {
+		t.Error("idle while a scan of it is under way")
+	}
+	close(never)
+	<-idle
+
+	for range 100 { // in and out while it is swapped again and again
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() { g.Begin(gate.Head{}, "").Finish("complete") })
+		}
+		before := g.Swap(newRig().setup())
+		all.Wait()
+		<-before
 	}
 }
 

@@ -45,8 +45,21 @@ type Setup struct {
 
 // Gate holds and judges bodies. It is safe for concurrent use.
 type Gate struct {
-	setup atomic.Pointer[Setup]
-	open  atomic.Int64
+	now  atomic.Pointer[usedSetup]
+	open atomic.Int64
+}
+
+// usedSetup is a setup that knows when the last exchange with it has ended.
+type usedSetup struct {
+	Setup
+	users atomic.Int64 // exchanges, and one more while it is the gate's
+	idle  chan struct{}
+}
+
+func (u *usedSetup) leave() {
+	if u.users.Add(-1) == 0 {
+		close(u.idle)
+	}
 }
 
 // New returns a gate that works with s.
@@ -56,19 +69,41 @@ func New(s Setup) *Gate {
 	return g
 }
 
-// Swap replaces the setup for exchanges that begin from now on.
-func (g *Gate) Swap(s Setup) {
+// Swap replaces the setup for exchanges that begin from now on. The channel is
+// closed when the last exchange that began with the one before has ended and
+// nothing of it is being scanned any more; it is nil for the first setup.
+func (g *Gate) Swap(s Setup) (idle <-chan struct{}) {
 	if s.Full == nil {
 		s.Full = func() bool { return false }
 	}
 	if s.Partial == nil {
 		s.Partial = func(scan.Leg, Head) (string, bool) { return "", false }
 	}
-	g.setup.Store(&s)
+	next := &usedSetup{Setup: s, idle: make(chan struct{})}
+	next.users.Store(1)
+	before := g.now.Swap(next)
+	if before == nil {
+		return nil
+	}
+	before.leave()
+	return before.idle
+}
+
+// enter returns the present setup, which the caller must leave.
+func (g *Gate) enter() *usedSetup {
+	for {
+		u := g.now.Load()
+		// Nobody may join one that is idle: whoever replaced it frees its parts.
+		for users := u.users.Load(); users > 0; users = u.users.Load() {
+			if u.users.CompareAndSwap(users, users+1) {
+				return u
+			}
+		}
+	}
 }
 
 // Go runs f in a goroutine of the setup's crew; it never waits.
-func (g *Gate) Go(f func()) { g.setup.Load().Crew.Go(f) }
+func (g *Gate) Go(f func()) { g.now.Load().Crew.Go(f) }
 
 // Open is the number of exchanges that have not finished.
 func (g *Gate) Open() int64 { return g.open.Load() }
@@ -77,7 +112,7 @@ func (g *Gate) Open() int64 { return g.open.Load() }
 // "": it must never come from a client. Finish must be called in the end.
 func (g *Gate) Begin(h Head, policyName string) *Exchange {
 	open := g.open.Add(1)
-	x := &Exchange{gate: g, setup: g.setup.Load(), id: newID(), start: time.Now(), request: h}
+	x := &Exchange{gate: g, setup: g.enter(), id: newID(), start: time.Now(), request: h}
 	x.crowded = x.setup.MaxExchanges > 0 && open > x.setup.MaxExchanges
 	p, err := x.setup.Policies.Choose(h.Attributes, policyName)
 	if err == nil {

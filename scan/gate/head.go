@@ -53,6 +53,7 @@ type Plan struct {
 type Record struct {
 	ID, RequestID      string
 	Policy             string
+	Revision           string // of the policy
 	Enforced           bool
 	Method, Host, Path string // untrusted
 	Start              time.Time

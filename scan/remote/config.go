@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -47,7 +48,7 @@ type TLS struct {
 	// certificate; empty means the system's.
 	CAFile string
 	// CertFile and KeyFile are our own certificate, in PEM, both or none. They
-	// are read again for every connection.
+	// are read again for every connection; the last good ones stay in use.
 	CertFile, KeyFile string
 	// ServerName is the name its certificate must have; empty means the
 	// address's host.
@@ -109,7 +110,7 @@ func targetOf(address string) (string, error) {
 }
 
 func (t *TLS) credentials(unix bool) (credentials.TransportCredentials, error) {
-	config := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
+	config := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS13} // Portcullis speaks no other
 	if unix && t.ServerName == "" {
 		return nil, errors.New("remote tls: a unix socket needs a server name")
 	}
@@ -127,14 +128,31 @@ func (t *TLS) credentials(unix bool) (credentials.TransportCredentials, error) {
 		return nil, errors.New("remote tls: certificate and key are needed both, or none")
 	}
 	if t.CertFile != "" {
-		load := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-			return &pair, err
-		}
-		if _, err := load(nil); err != nil {
+		own := &ownCertificate{certFile: t.CertFile, keyFile: t.KeyFile}
+		if err := own.read(); err != nil {
 			return nil, fmt.Errorf("remote tls: %w", err)
 		}
-		config.GetClientCertificate = load
+		config.GetClientCertificate = own.present
 	}
 	return credentials.NewTLS(config), nil
+}
+
+// ownCertificate is read again for every connection. While the files cannot be
+// used, as when only one of them has been renewed yet, the last good one is.
+type ownCertificate struct {
+	certFile, keyFile string
+	last              atomic.Pointer[tls.Certificate]
+}
+
+func (c *ownCertificate) read() error {
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err == nil {
+		c.last.Store(&pair)
+	}
+	return err
+}
+
+func (c *ownCertificate) present(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	_ = c.read() // then the last good one is not out of date, or the far side says so
+	return c.last.Load(), nil
 }

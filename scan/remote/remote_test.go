@@ -114,7 +114,7 @@ func startFar(t *testing.T, network string, opts ...grpc.ServerOption) *far {
 	if network == "unix" {
 		f.address = "unix:" + f.address
 	}
-	scanv1.RegisterScanServiceServer(f.server, scanv1.NewServer(f, f, time.Minute))
+	scanv1.RegisterScanServiceServer(f.server, scanv1.NewServer(f, f, func() time.Duration { return time.Minute }))
 	served := make(chan error, 1)
 	go func() { served <- f.server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -197,7 +197,7 @@ func TestRecovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := grpc.NewServer()
-	scanv1.RegisterScanServiceServer(again, scanv1.NewServer(f, f, time.Minute))
+	scanv1.RegisterScanServiceServer(again, scanv1.NewServer(f, f, func() time.Duration { return time.Minute }))
 	served := make(chan error, 1)
 	go func() { served <- again.Serve(listener) }()
 	defer func() { again.Stop(); <-served }()

@@ -59,21 +59,21 @@ type Server struct {
 	UnimplementedScanServiceServer
 	scanner Scanner
 	lister  Lister
-	upload  time.Duration
+	upload  func() time.Duration
 }
 
 var _ ScanServiceServer = (*Server)(nil)
 
 // NewServer returns a server for [RegisterScanServiceServer]. An object that has
-// not arrived whole after the time upload fails its call with DEADLINE_EXCEEDED,
-// whatever deadline the client has set.
-func NewServer(scanner Scanner, lister Lister, upload time.Duration) *Server {
+// not arrived whole after the time that upload says at its beginning fails its
+// call with DEADLINE_EXCEEDED, whatever deadline the client has set.
+func NewServer(scanner Scanner, lister Lister, upload func() time.Duration) *Server {
 	return &Server{scanner: scanner, lister: lister, upload: upload}
 }
 
 // Scan implements [ScanServiceServer].
 func (s *Server) Scan(stream grpc.ClientStreamingServer[ScanRequest, ScanResponse]) error {
-	content := receive(stream, s.upload)
+	content := receive(stream, s.upload())
 	defer content.stop()
 	request, err := content.open()
 	if err != nil {

@@ -61,7 +61,7 @@ func dial(t *testing.T, s scanv1.Scanner, l scanv1.Lister) scanv1.ScanServiceCli
 	t.Helper()
 	listener := bufconn.Listen(64 << 10)
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
-	scanv1.RegisterScanServiceServer(server, scanv1.NewServer(s, l, upload))
+	scanv1.RegisterScanServiceServer(server, scanv1.NewServer(s, l, func() time.Duration { return upload }))
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:///bufconn",

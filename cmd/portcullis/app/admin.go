@@ -17,7 +17,7 @@ import (
 // newAdmin is the operator's port: metrics, liveness, readiness, the
 // configuration in use and profiles. It has no authentication, so it belongs on
 // loopback or behind a network policy.
-func newAdmin(c *config.Config, ready *readiness, gatherer prometheus.Gatherer) *http.Server {
+func newAdmin(inUse func() *config.Config, ready *readiness, gatherer prometheus.Gatherer) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
@@ -33,7 +33,7 @@ func newAdmin(c *config.Config, ready *readiness, gatherer prometheus.Gatherer) 
 		plain(w, status, strings.Join(append(text, why...), "\n")+"\n")
 	})
 	mux.HandleFunc("GET /configz", func(w http.ResponseWriter, _ *http.Request) {
-		text, err := c.Redacted()
+		text, err := inUse().Redacted()
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,9 @@ import (
 
 // parts is everything that one configuration makes.
 type parts struct {
+	cfg      *config.Config
+	hash     string            // of the configuration
+	files    map[string]string // digests of those that it names
 	policies []scan.Policy
 	setup    gate.Setup
 	fleets   []*fleet.Fleet
@@ -33,61 +37,172 @@ type parts struct {
 	cache    *cache.Cache
 	cached   []*cache.Engine
 	spool    *spool.Pool
-	// closers are what engines keep open.
-	closers []io.Closer
+
+	crew    *crew
+	tier    *cacheTier
+	engines map[string]*engine       // by name
+	wrapped map[string]*cache.Engine // by name, where there is a cache before it
 }
 
-// close ends what engines keep open; nothing is scanned afterwards.
+// engine is one configured engine.
+type engine struct {
+	lasting
+	fleet *fleet.Fleet
+	kind  string
+}
+
+// cacheTier is the cache before all engines.
+type cacheTier struct {
+	lasting
+	cache *cache.Cache
+}
+
+// crew runs what goes on beside exchanges.
+type crew struct {
+	lasting
+	crew *gate.Crew
+}
+
+// Close implements io.Closer.
+func (c *crew) Close() error {
+	c.crew.Close()
+	return nil
+}
+
+// close lets go of what the configuration holds. What no other one holds is
+// ended: nothing may be scanned with it any more.
 func (p *parts) close() {
-	p.setup.Crew.Close()
-	for _, c := range p.closers {
-		_ = c.Close()
+	for _, e := range p.engines {
+		e.leave()
+	}
+	p.tier.leave()
+	p.crew.leave()
+}
+
+// start begins what engines and cache do in the background, until ctx ends.
+func (p *parts) start(ctx context.Context) {
+	p.tier.start(ctx)
+	for _, e := range p.engines {
+		e.start(ctx)
 	}
 }
 
-// build makes the parts of a configuration. Errors point into its file.
+// builder makes the parts of a configuration. Its zero value makes all of them;
+// else what the configuration before has made and this one does not change is
+// used again, with all that it knows.
+type builder struct {
+	observer gate.Observer
+	redis    cache.Changed // told about Redis; may be nil
+	before   *parts
+	// files are the digests of the files that the configuration names.
+	files map[string]string
+
+	problems []config.Problem
+}
+
+// build makes the parts of a configuration without any before it. Errors point
+// into its file.
 func build(c *config.Config, observer gate.Observer) (*parts, error) {
+	return (&builder{observer: observer}).build(c)
+}
+
+func (b *builder) build(c *config.Config) (*parts, error) {
 	m := c.Message()
-	p := &parts{kinds: map[string]string{}}
-	engines := map[string]scan.Engine{}
-	var problems []config.Problem
-	made, err := buildCache(m.GetCache())
-	if err != nil {
-		problems = append(problems, config.Problem{Path: "cache.redis", Message: oneLine(err)})
+	p := &parts{
+		cfg: c, hash: hashOf(m), files: b.files, kinds: map[string]string{},
+		engines: map[string]*engine{}, wrapped: map[string]*cache.Engine{},
 	}
-	p.cache = made
+	asked := map[string]scan.Engine{}
+	p.tier, p.crew = b.tier(m.GetCache()), b.crew()
+	p.cache = p.tier.cache
 	for i, e := range m.GetEngines() {
-		f, kind, err := p.buildEngine(e)
+		made, err := b.engine(e)
 		if err != nil {
-			problems = append(problems, config.Problem{Path: fmt.Sprintf("engines[%d]", i), Message: oneLine(err)})
+			b.reject(fmt.Sprintf("engines[%d]", i), err)
 			continue
 		}
-		p.fleets = append(p.fleets, f)
-		engines[e.GetName()], p.kinds[e.GetName()] = p.remember(e, kind, f), kind
+		made.users++
+		p.engines[e.GetName()] = made
+		p.fleets = append(p.fleets, made.fleet)
+		p.kinds[e.GetName()], asked[e.GetName()] = made.kind, b.remember(p, made, e)
 	}
 	p.policies = policiesOf(m)
 	set, errs := policy.New(p.policies, rulesOf(m))
-	problems = append(problems, ruleProblems(errs)...)
-	pool, err := spool.New(spool.Config{
-		MemoryBytes:     m.GetSpool().GetMemoryBytes(),
-		BodyMemoryBytes: m.GetSpool().GetBodyMemoryBytes(),
-		DiskDir:         m.GetSpool().GetDiskDir(),
-		DiskBytes:       m.GetSpool().GetDiskBytes(),
-	})
-	if err != nil {
-		problems = append(problems, config.Problem{Path: "spool", Message: oneLine(err)})
-	}
-	if err := c.Reject(problems...); err != nil {
+	b.problems = append(b.problems, ruleProblems(errs)...)
+	p.spool = b.spool(m.GetSpool())
+	if err := c.Reject(b.problems...); err != nil {
 		p.close()
 		return nil, err
 	}
-	p.spool = pool
 	p.setup = gate.Setup{
-		Policies: set, Engines: engines, Store: pool, Observer: observer, Crew: gate.NewCrew(),
-		Unwrap:       content.New(content.Config{Store: pool}),
-		MaxExchanges: int64(m.GetLimits().GetMaxExchanges()), Full: pool.Full, Partial: partial,
+		Policies: set, Engines: asked, Store: p.spool, Observer: b.observer, Crew: p.crew.crew,
+		Unwrap:       content.New(content.Config{Store: p.spool}),
+		MaxExchanges: int64(m.GetLimits().GetMaxExchanges()), Full: p.spool.Full, Partial: partial,
 	}
 	return p, nil
+}
+
+func (b *builder) reject(path string, err error) {
+	b.problems = append(b.problems, config.Problem{Path: path, Message: oneLine(err)})
+}
+
+func (b *builder) crew() *crew {
+	if b.before != nil {
+		b.before.crew.users++
+		return b.before.crew
+	}
+	c := &crew{lasting: lasting{users: 1}, crew: gate.NewCrew()}
+	c.closers = []io.Closer{c}
+	return c
+}
+
+// tier is the cache: the one before, unless its settings or files have changed.
+func (b *builder) tier(c *configv1.Cache) *cacheTier {
+	key := b.key(c, cacheFiles(c))
+	if b.before != nil && b.before.tier.key == key {
+		b.before.tier.users++
+		return b.before.tier
+	}
+	t := &cacheTier{lasting: lasting{key: key, users: 1}}
+	made, err := buildCache(c)
+	if err != nil {
+		b.reject("cache.redis", err)
+		return t
+	}
+	t.cache = made
+	t.run = func(ctx context.Context) { made.Run(ctx, b.redis) }
+	return t
+}
+
+// engine is the one before, unless its settings or files have changed.
+func (b *builder) engine(e *configv1.Engine) (*engine, error) {
+	key := b.key(e, engineFiles(e))
+	if b.before != nil {
+		if old := b.before.engines[e.GetName()]; old != nil && old.key == key {
+			return old, nil
+		}
+	}
+	made := &engine{lasting: lasting{key: key}}
+	if err := made.build(e); err != nil {
+		return nil, err
+	}
+	made.run = made.fleet.Run
+	return made, nil
+}
+
+// spool is the one before, whose bounds no reload changes.
+func (b *builder) spool(s *configv1.Spool) *spool.Pool {
+	if b.before != nil {
+		return b.before.spool
+	}
+	pool, err := spool.New(spool.Config{
+		MemoryBytes: s.GetMemoryBytes(), BodyMemoryBytes: s.GetBodyMemoryBytes(),
+		DiskDir: s.GetDiskDir(), DiskBytes: s.GetDiskBytes(),
+	})
+	if err != nil {
+		b.reject("spool", err)
+	}
+	return pool
 }
 
 // partial lets the gate recognise pieces of content from headers.
@@ -101,40 +216,40 @@ func partial(l scan.Leg, h gate.Head) (detail string, is bool) {
 // oneLine makes an error of several lines fit one problem.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-func (p *parts) buildEngine(e *configv1.Engine) (*fleet.Fleet, string, error) {
+// build makes the engine's fleet.
+func (e *engine) build(c *configv1.Engine) error {
 	opts := fleet.Options{
-		CanaryInterval: e.GetCanary().GetInterval().AsDuration(),
-		CanaryTimeout:  e.GetCanary().GetTimeout().AsDuration(),
+		CanaryInterval: c.GetCanary().GetInterval().AsDuration(),
+		CanaryTimeout:  c.GetCanary().GetTimeout().AsDuration(),
 	}
 	var (
 		instances []fleet.Instance
-		kind      string
 		err       error
 	)
-	switch k := e.GetKind().(type) {
+	switch k := c.GetKind().(type) {
 	case *configv1.Engine_Builtin:
-		kind, opts.MaxInFlight = "builtin", maxBuiltin
+		e.kind, opts.MaxInFlight = "builtin", maxBuiltin
 		instances, err = buildBuiltin(k.Builtin)
 	case *configv1.Engine_Clamd:
-		kind, opts.MaxInFlight = "clamd", int(k.Clamd.GetMaxInFlight())
+		e.kind, opts.MaxInFlight = "clamd", int(k.Clamd.GetMaxInFlight())
 		instances, err = buildClamd(k.Clamd)
 	case *configv1.Engine_Cloudmersive:
-		kind, opts.MaxInFlight = "cloudmersive", int(k.Cloudmersive.GetMaxInFlight())
-		instances, err = buildCloudmersive(k.Cloudmersive)
+		e.kind, opts.MaxInFlight = "cloudmersive", int(k.Cloudmersive.GetMaxInFlight())
+		instances, err = e.buildCloudmersive(k.Cloudmersive)
 	case *configv1.Engine_Icap:
-		kind, opts.MaxInFlight = "icap", int(k.Icap.GetMaxInFlight())
+		e.kind, opts.MaxInFlight = "icap", int(k.Icap.GetMaxInFlight())
 		instances, err = buildIcap(k.Icap)
 	case *configv1.Engine_Remote:
-		kind, opts.MaxInFlight = "remote", int(k.Remote.GetMaxInFlight())
-		instances, err = p.buildRemote(k.Remote)
+		e.kind, opts.MaxInFlight = "remote", int(k.Remote.GetMaxInFlight())
+		instances, err = e.buildRemote(k.Remote)
 	default:
 		err = errors.New("names no kind of engine")
 	}
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	f, err := fleet.New(e.GetName(), instances, opts)
-	return f, kind, err
+	e.fleet, err = fleet.New(c.GetName(), instances, opts)
+	return err
 }
 
 // maxBuiltin lets the embedded engine run as often as bodies are there: it has
@@ -158,7 +273,7 @@ func buildClamd(c *configv1.Clamd) ([]fleet.Instance, error) {
 	return all, nil
 }
 
-func buildCloudmersive(c *configv1.Cloudmersive) ([]fleet.Instance, error) {
+func (e *engine) buildCloudmersive(c *configv1.Cloudmersive) ([]fleet.Instance, error) {
 	cfg := cloudmersive.Config{
 		URL: c.GetUrl(), APIKeyFile: c.GetApiKeyFile(), CAFile: c.GetCaFile(),
 		Timeout: c.GetTimeout().AsDuration(), Retry: true, Advanced: advancedOf(c.GetAdvanced()),
@@ -167,8 +282,12 @@ func buildCloudmersive(c *configv1.Cloudmersive) ([]fleet.Instance, error) {
 		none := ""
 		cfg.FileName = &none
 	}
-	e, err := cloudmersive.New(cfg)
-	return []fleet.Instance{{Label: c.GetUrl(), Engine: e}}, err
+	made, err := cloudmersive.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	e.closers = append(e.closers, made)
+	return []fleet.Instance{{Label: c.GetUrl(), Engine: made}}, nil
 }
 
 func advancedOf(a *configv1.Advanced) *cloudmersive.Advanced {
@@ -223,24 +342,24 @@ func icapLabel(url string) string {
 	return label
 }
 
-func (p *parts) buildRemote(c *configv1.Remote) ([]fleet.Instance, error) {
+func (e *engine) buildRemote(c *configv1.Remote) ([]fleet.Instance, error) {
 	cfg := remote.Config{Address: c.GetAddress(), Policy: c.GetPolicy(), ConnectTimeout: c.GetConnectTimeout().AsDuration()}
 	if t := c.GetTls(); t != nil {
 		cfg.TLS = &remote.TLS{CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName()}
 	}
-	e, err := remote.New(cfg)
+	made, err := remote.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	p.closers = append(p.closers, e)
-	return []fleet.Instance{{Label: c.GetAddress(), Engine: e}}, nil
+	e.closers = append(e.closers, made)
+	return []fleet.Instance{{Label: c.GetAddress(), Engine: made}}, nil
 }
 
 func policiesOf(m *configv1.Config) []scan.Policy {
 	var all []scan.Policy
 	for _, p := range m.GetPolicies() {
 		q := scan.Policy{
-			Name: p.GetName(), Engines: p.GetEngines(),
+			Name: p.GetName(), Revision: revision(m, p), Engines: p.GetEngines(),
 			ScanRequest: p.GetRequest() == "scan", ScanResponse: p.GetResponse() == "scan",
 			MaxBodyBytes: p.GetMaxBodyBytes(),
 			ScanTimeout:  p.GetScanTimeout().AsDuration(), UploadTimeout: p.GetUploadTimeout().AsDuration(),

@@ -198,7 +198,7 @@ func TestCacheGauges(t *testing.T) {
 		scanText(t, g, "", "", "fine")
 	}
 	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(newCacheGauges(p))
+	reg.MustRegister(newCacheGauges(func() *parts { return p }))
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -7,14 +7,14 @@ import (
 // cacheGauges tell what the cache saves, and how its Redis does. Without a cache,
 // or without Redis, there is nothing to tell.
 type cacheGauges struct {
-	parts *parts
+	parts func() *parts
 
 	objects, stored, entries, up, failures, rejected, writes *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*cacheGauges)(nil)
 
-func newCacheGauges(p *parts) *cacheGauges {
+func newCacheGauges(p func() *parts) *cacheGauges {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("portcullis_cache_"+name, help, labels, nil)
 	}
@@ -45,7 +45,8 @@ func (g *cacheGauges) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, v uint64, labels ...string) {
 		send(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	for _, e := range g.parts.cached {
+	now := g.parts()
+	for _, e := range now.cached {
 		s := e.Stats()
 		count(g.objects, s.MemoryHits, e.Name(), "memory")
 		count(g.objects, s.SharedHits, e.Name(), "redis")
@@ -53,7 +54,7 @@ func (g *cacheGauges) Collect(ch chan<- prometheus.Metric) {
 		count(g.objects, s.Misses, e.Name(), "miss")
 		count(g.stored, s.Stored, e.Name())
 	}
-	s := g.parts.cache.Stats()
+	s := now.cache.Stats()
 	send(g.entries, prometheus.GaugeValue, float64(s.Entries))
 	if !s.Shared.Configured {
 		return

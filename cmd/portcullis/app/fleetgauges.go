@@ -7,7 +7,7 @@ import (
 // fleetGauges tell how work is spread over the instances of engines, and which of
 // them are out of use or out of favour.
 type fleetGauges struct {
-	parts *parts
+	parts func() *parts
 
 	queued, refused                                                *prometheus.Desc // by engine
 	inFlight, scans, open, transitions, outlier, ejections, second *prometheus.Desc // by instance
@@ -15,7 +15,7 @@ type fleetGauges struct {
 
 var _ prometheus.Collector = (*fleetGauges)(nil)
 
-func newFleetGauges(p *parts) *fleetGauges {
+func newFleetGauges(p func() *parts) *fleetGauges {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("portcullis_engine_"+name, help, append([]string{"engine", "kind"}, labels...), nil)
 	}
@@ -50,8 +50,9 @@ func (g *fleetGauges) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	for _, f := range g.parts.fleets {
-		s, engine, kind := f.Stats(), f.Name(), g.parts.kinds[f.Name()]
+	now := g.parts()
+	for _, f := range now.fleets {
+		s, engine, kind := f.Stats(), f.Name(), now.kinds[f.Name()]
 		gauge(g.queued, s.Queued, engine, kind)
 		count(g.refused, s.Refused, engine, kind)
 		for _, i := range s.Instances {

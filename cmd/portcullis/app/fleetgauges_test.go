@@ -25,7 +25,7 @@ policies: [{name: default, engines: [clamav]}]
 		scanText(t, g, "default", "", "unlucky")
 	}
 	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(newFleetGauges(p))
+	reg.MustRegister(newFleetGauges(func() *parts { return p }))
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -9,14 +9,14 @@ import (
 // gauges are read when somebody looks: what is held and how the engines are.
 type gauges struct {
 	gate  *gate.Gate
-	parts *parts
+	parts func() *parts
 
 	exchanges, memory, disk, bodies, up, built *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*gauges)(nil)
 
-func newGauges(g *gate.Gate, p *parts) *gauges {
+func newGauges(g *gate.Gate, p func() *parts) *gauges {
 	engine := []string{"engine", "kind", "instance"}
 	return &gauges{
 		gate: g, parts: p,
@@ -37,18 +37,19 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	usage := g.parts.spool.Usage()
+	now := g.parts()
+	usage := now.spool.Usage()
 	send(g.exchanges, float64(g.gate.Open()))
 	send(g.memory, float64(usage.Memory))
 	send(g.disk, float64(usage.Disk))
 	send(g.bodies, float64(usage.Bodies))
-	for _, f := range g.parts.fleets {
+	for _, f := range now.fleets {
 		for _, s := range f.Status() {
 			up := 0.0
 			if s.OK {
 				up = 1
 			}
-			labels := []string{f.Name(), g.parts.kinds[f.Name()], s.Label}
+			labels := []string{f.Name(), now.kinds[f.Name()], s.Label}
 			send(g.up, up, labels...)
 			if !s.Signatures.Built.IsZero() {
 				send(g.built, float64(s.Signatures.Built.Unix()), labels...)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -99,14 +100,17 @@ func loggingAdapter(log *slog.Logger) logging.Logger {
 }
 
 // newLog is the process's log; debug of the gRPC library stays out of it.
-func newLog(m *configv1.Config, w interface{ Write([]byte) (int, error) }) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(m.GetLog().GetLevel())); err != nil {
-		return nil, fmt.Errorf("log.level: %w", err)
-	}
+func newLog(m *configv1.Config, w io.Writer, level slog.Leveler) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if m.GetLog().GetFormat() == "text" {
-		return slog.New(slog.NewTextHandler(w, opts)), nil
+		return slog.New(slog.NewTextHandler(w, opts))
 	}
-	return slog.New(slog.NewJSONHandler(w, opts)), nil
+	return slog.New(slog.NewJSONHandler(w, opts))
+}
+
+func setLevel(level *slog.LevelVar, m *configv1.Config) error {
+	if err := level.UnmarshalText([]byte(m.GetLog().GetLevel())); err != nil {
+		return fmt.Errorf("log.level: %w", err)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -33,6 +34,7 @@ func (o *observer) Observe(r *gate.Record) {
 	attrs := []slog.Attr{
 		slog.String("exchange", r.ID),
 		slog.String("policy", r.Policy),
+		slog.String("policy_hash", r.Revision),
 		slog.String("end", r.End),
 		slog.Float64("seconds", r.Duration.Seconds()),
 	}
@@ -42,6 +44,7 @@ func (o *observer) Observe(r *gate.Record) {
 	// A query may hold secrets; the path names the resource well enough.
 	path, _, _ := strings.Cut(r.Path, "?")
 	attrs = appendText(attrs, "path", path)
+	o.metrics.exchange(r)
 	for _, l := range [...]scan.Leg{scan.Request, scan.Response} {
 		leg := &r.Legs[l]
 		if !leg.Seen {
@@ -103,6 +106,8 @@ func appendText(attrs []slog.Attr, key, text string) []slog.Attr {
 
 // metrics of bodies. Every label comes from a closed list.
 type metrics struct {
+	exchanges *prometheus.CounterVec
+
 	legs   *prometheus.CounterVec
 	bytes  *prometheus.HistogramVec
 	held   *prometheus.HistogramVec
@@ -112,6 +117,10 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) *metrics {
 	seconds := []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 	m := &metrics{
+		exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "portcullis_policy_exchanges_total",
+			Help: "Exchanges by policy and its version. Replicas that judge alike have the same hashes.",
+		}, []string{"policy", "hash"}),
 		legs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "portcullis_legs_total",
 			Help: "Legs of exchanges by what became of them. outcome=ERROR with action=pass is fail-open.",
@@ -129,8 +138,31 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Buckets: seconds,
 		}, []string{"leg"}),
 	}
-	r.MustRegister(m.legs, m.bytes, m.held, m.judged)
+	r.MustRegister(m.exchanges, m.legs, m.bytes, m.held, m.judged)
 	return m
+}
+
+// begin shows policies that are in use from now on.
+func (m *metrics) begin(policies []scan.Policy) {
+	for _, p := range policies {
+		m.exchanges.WithLabelValues(p.Name, p.Revision)
+	}
+}
+
+// end forgets those that nothing is under any more.
+func (m *metrics) end(policies, inUse []scan.Policy) {
+	for _, p := range policies {
+		if !slices.ContainsFunc(inUse, func(q scan.Policy) bool { return p.Name == q.Name && p.Revision == q.Revision }) {
+			m.exchanges.DeleteLabelValues(p.Name, p.Revision)
+		}
+	}
+}
+
+// exchange counts one; without a policy it is counted by its cause alone.
+func (m *metrics) exchange(r *gate.Record) {
+	if r.Revision != "" {
+		m.exchanges.WithLabelValues(r.Policy, r.Revision).Inc()
+	}
 }
 
 func (m *metrics) leg(l scan.Leg, r *gate.LegRecord) {

@@ -12,7 +12,7 @@ import (
 
 // readiness tells whether the gate can judge what its policies cover.
 type readiness struct {
-	parts    *parts
+	parts    func() *parts
 	draining atomic.Bool
 }
 
@@ -26,12 +26,13 @@ func (r *readiness) ready() (ok bool, why []string) {
 	if r.draining.Load() {
 		return false, []string{"draining"}
 	}
-	for _, p := range r.parts.policies {
+	parts := r.parts()
+	for _, p := range parts.policies {
 		if p.FailOpen || !p.Enforce || !p.ScanRequest && !p.ScanResponse {
 			ok = true
 			continue
 		}
-		down := r.down(p)
+		down := parts.down(p)
 		ok = ok || len(down) == 0
 		if len(down) > 0 {
 			why = append(why, fmt.Sprintf("policy %s: %s", p.Name, strings.Join(down, "; ")))
@@ -41,14 +42,14 @@ func (r *readiness) ready() (ok bool, why []string) {
 }
 
 // down lists the engines without which a policy cannot give a verdict.
-func (r *readiness) down(p scan.Policy) []string {
+func (p *parts) down(policy scan.Policy) []string {
 	var down []string
-	for _, f := range r.parts.fleets {
-		if slices.Contains(p.Engines, f.Name()) && !f.Healthy() {
+	for _, f := range p.fleets {
+		if slices.Contains(policy.Engines, f.Name()) && !f.Healthy() {
 			down = append(down, "engine "+f.Name()+": "+details(f))
 		}
 	}
-	if p.Mode == scan.ModeFirst && len(down) < len(p.Engines) {
+	if policy.Mode == scan.ModeFirst && len(down) < len(policy.Engines) {
 		return nil
 	}
 	return down

@@ -5,7 +5,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/portcullis-av/portcullis/scan"
 	"github.com/portcullis-av/portcullis/scan/fleet"
 	"github.com/portcullis-av/portcullis/scan/gate"
 	"github.com/portcullis-av/portcullis/scan/scanv1"
@@ -29,17 +28,18 @@ func (s singles) Scan(ctx context.Context, r scanv1.Request, content io.Reader) 
 }
 
 // engines lets the ScanService tell how the engines are.
-type engines struct{ parts *parts }
+type engines struct{ parts func() *parts }
 
 var _ scanv1.Lister = engines{}
 
 // Engines implements [scanv1.Lister].
 func (e engines) Engines(context.Context) []scanv1.EngineState {
 	var all []scanv1.EngineState
-	for _, f := range e.parts.fleets {
+	now := e.parts()
+	for _, f := range now.fleets {
 		s := best(f)
 		all = append(all, scanv1.EngineState{
-			Name: f.Name(), Kind: e.parts.kinds[f.Name()], Healthy: s.OK, Err: s.Err, Signatures: s.Signatures,
+			Name: f.Name(), Kind: now.kinds[f.Name()], Healthy: s.OK, Err: s.Err, Signatures: s.Signatures,
 		})
 	}
 	return all
@@ -58,9 +58,9 @@ func best(f *fleet.Fleet) fleet.Status {
 
 // longestUpload is the time a single object may take to arrive: what the most
 // patient policy allows.
-func longestUpload(policies []scan.Policy) time.Duration {
+func (p *parts) longestUpload() time.Duration {
 	var longest time.Duration
-	for _, p := range policies {
+	for _, p := range p.policies {
 		longest = max(longest, p.UploadTimeout)
 	}
 	return longest

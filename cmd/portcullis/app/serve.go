@@ -8,8 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -21,6 +25,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/portcullis-av/portcullis/cmd/portcullis/config"
+	configv1 "github.com/portcullis-av/portcullis/cmd/portcullis/config/v1"
 	"github.com/portcullis-av/portcullis/extproc"
 	"github.com/portcullis-av/portcullis/scan/gate"
 	"github.com/portcullis-av/portcullis/scan/scanv1"
@@ -47,6 +52,9 @@ func (c serveCommand) Run(ctx context.Context, p Process) error {
 		return err
 	}
 	s.countDroppedLines(logs)
+	s.watched = c.Config
+	signal.Notify(s.look, syscall.SIGHUP)
+	defer signal.Stop(s.look)
 	return s.run(ctx)
 }
 
@@ -77,11 +85,17 @@ func (s *service) countDroppedLines(q *logQueue) {
 
 // service is one running gate.
 type service struct {
-	cfg   *config.Config
+	now   atomic.Pointer[parts] // what the configuration in use has made
 	log   *slog.Logger
-	parts *parts
+	level *slog.LevelVar
 	gate  *gate.Gate
 	ready *readiness
+
+	observer *observer
+	tls      *tlsDoor
+	reloads  *reloadMetrics
+	watched  string         // the configuration's file; none, none is watched
+	look     chan os.Signal // look at it at once
 
 	grpc     *grpc.Server
 	health   *health.Server
@@ -91,35 +105,40 @@ type service struct {
 	extprocL, adminL net.Listener
 }
 
+func (s *service) parts() *parts { return s.now.Load() }
+
+func (s *service) message() *configv1.Config { return s.parts().cfg.Message() }
+
 // newService builds everything and opens the ports; nothing is served yet.
 func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*service, error) {
 	m := cfg.Message()
-	log, err := newLog(m, stderr)
-	if err != nil {
+	level := &slog.LevelVar{}
+	if err := setLevel(level, m); err != nil {
 		return nil, err
 	}
+	log := newLog(m, stderr, level)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	p, err := build(cfg, &observer{log: log, metrics: newMetrics(reg)})
+	s := &service{
+		log: log, level: level, registry: reg, health: health.NewServer(), look: make(chan os.Signal, 1),
+		observer: &observer{log: log, metrics: newMetrics(reg)}, tls: newTLSDoor(log, reg), reloads: newReloadMetrics(reg),
+	}
+	b := &builder{observer: s.observer, redis: tellRedis(log), files: digestsOf(filesOf(m), nil)}
+	p, err := b.build(cfg)
 	if err != nil {
 		return nil, err
 	}
-	creds, err := tlsCredentials(m.GetListen().GetTls())
+	secure, err := loadTLS(m.GetListen().GetTls(), s.tls)
 	if err != nil {
 		p.close()
 		return nil, err
 	}
-	s := &service{
-		cfg: cfg, log: log, parts: p, gate: gate.New(p.setup), ready: &readiness{parts: p},
-		grpc: newGRPC(m, log, reg, creds), health: health.NewServer(), registry: reg,
-	}
-	reg.MustRegister(newGauges(s.gate, p), newCacheGauges(p), newFleetGauges(p))
-	door := extproc.NewServer(s.gate, extproc.Config{MaxExchange: maxExchange}, log, extproc.NewMetrics(reg))
-	extprocv3.RegisterExternalProcessorServer(s.grpc, door)
-	scanv1.RegisterScanServiceServer(s.grpc, scanv1.NewServer(singles{s.gate}, engines{p}, longestUpload(p.policies)))
-	healthv1.RegisterHealthServer(s.grpc, s.health)
-	reflection.Register(s.grpc)
-	s.admin = newAdmin(cfg, s.ready, reg)
+	s.tls.now.Store(secure)
+	s.now.Store(p)
+	s.gate, s.ready = gate.New(p.setup), &readiness{parts: s.parts}
+	s.reloads.inUse(p, nil)
+	s.observer.metrics.begin(p.policies)
+	s.serveWith(m, reg)
 	if err := s.open(ctx); err != nil {
 		s.grpc.Stop() // its workers wait since it was made
 		p.close()
@@ -128,9 +147,22 @@ func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*ser
 	return s, nil
 }
 
+// serveWith makes the servers of both ports.
+func (s *service) serveWith(m *configv1.Config, reg *prometheus.Registry) {
+	s.grpc = newGRPC(m, s.log, reg, s.tls.credentials())
+	reg.MustRegister(newGauges(s.gate, s.parts), newCacheGauges(s.parts), newFleetGauges(s.parts))
+	door := extproc.NewServer(s.gate, extproc.Config{MaxExchange: maxExchange}, s.log, extproc.NewMetrics(reg))
+	extprocv3.RegisterExternalProcessorServer(s.grpc, door)
+	upload := func() time.Duration { return s.parts().longestUpload() }
+	scanv1.RegisterScanServiceServer(s.grpc, scanv1.NewServer(singles{s.gate}, engines{s.parts}, upload))
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.admin = newAdmin(func() *config.Config { return s.parts().cfg }, s.ready, reg)
+}
+
 // open opens both ports, or none.
 func (s *service) open(ctx context.Context) error {
-	l := s.cfg.Message().GetListen()
+	l := s.message().GetListen()
 	var err error
 	if s.extprocL, err = listen(ctx, l.GetExtproc()); err != nil {
 		return fmt.Errorf("listen.extproc: %w", err)
@@ -145,10 +177,8 @@ func (s *service) open(ctx context.Context) error {
 func (s *service) run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
-	for _, f := range s.parts.fleets {
-		tasks.Go(func() { f.Run(background) })
-	}
-	tasks.Go(func() { s.parts.cache.Run(background, tellRedis(s.log)) })
+	s.parts().start(background)
+	tasks.Go(func() { s.watch(background) })
 	tasks.Go(func() { s.publishHealth(background) })
 	failed := make(chan error, 2)
 	tasks.Go(func() { failed <- s.grpc.Serve(s.extprocL) })
@@ -158,7 +188,8 @@ func (s *service) run(ctx context.Context) error {
 		}
 	})
 	s.log.Info("portcullis serves", slog.String("version", Version()),
-		slog.String("extproc", s.extprocL.Addr().String()), slog.String("admin", s.adminL.Addr().String()))
+		slog.String("extproc", s.extprocL.Addr().String()), slog.String("admin", s.adminL.Addr().String()),
+		slog.String("config", s.parts().hash))
 
 	var err error
 	select {
@@ -171,7 +202,7 @@ func (s *service) run(ctx context.Context) error {
 	stop()
 	_ = s.admin.Close() // the last to go: it tells about the drain until its end
 	tasks.Wait()
-	s.parts.close()
+	s.parts().close()
 	s.log.Info("portcullis has stopped")
 	return err
 }
@@ -207,7 +238,7 @@ const recordTime = time.Second
 // so that Envoy looks elsewhere; then no new streams; then what is left is cut
 // off with an error, by which Envoy fails closed.
 func (s *service) drain() {
-	d := s.cfg.Message().GetDrain()
+	d := s.message().GetDrain()
 	s.log.Info("draining", slog.Duration("grace", d.GetGrace().AsDuration()), slog.Duration("timeout", d.GetTimeout().AsDuration()),
 		slog.Int64("exchanges", s.gate.Open()))
 	s.ready.draining.Store(true)

@@ -25,6 +25,8 @@ import (
 // running is a gate in this process, as "portcullis serve" starts it.
 type running struct {
 	t              *testing.T
+	file           string // its configuration
+	head           string // that stands before all lines of the test
 	extproc, admin string
 	log            *serveLog
 	cancel         context.CancelFunc
@@ -39,18 +41,19 @@ const patience = 20 * time.Second
 // and waits until it serves. At the end of the test it is stopped.
 func serve(t *testing.T, config string) *running {
 	t.Helper()
+	head := "log: {level: debug}\n"
 	if !strings.Contains(config, "listen:") {
-		config = "listen: {extproc: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\n" + config
+		head += "listen: {extproc: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\n"
 	}
 	if !strings.Contains(config, "drain:") {
-		config = "drain: {grace: 0s, timeout: 5s}\n" + config
+		head += "drain: {grace: 0s, timeout: 5s}\n"
 	}
 	file := filepath.Join(t.TempDir(), "portcullis.yaml")
-	if err := os.WriteFile(file, []byte("log: {level: debug}\n"+config), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{t: t, log: &serveLog{serves: make(chan struct{})}, cancel: cancel, exited: make(chan struct{})}
+	r := &running{
+		t: t, file: file, head: head, log: &serveLog{serves: make(chan struct{})}, cancel: cancel, exited: make(chan struct{}),
+	}
+	r.rewrite(config)
 	go func() {
 		defer close(r.exited)
 		r.code = app.Run(ctx, app.Process{
@@ -72,6 +75,14 @@ func serve(t *testing.T, config string) *running {
 		t.Fatalf("the gate does not serve:\n%s", r.log)
 	}
 	return r
+}
+
+// rewrite replaces the lines of configuration.
+func (r *running) rewrite(config string) {
+	r.t.Helper()
+	if err := os.WriteFile(r.file, []byte(r.head+config), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // started fails the test when the gate has refused to start.

@@ -36,7 +36,7 @@ func TestDrainWithAStuckScan(t *testing.T) {
 		t.Fatal(err)
 	}
 	engine := stubborn{make(chan struct{}, 1), make(chan struct{})}
-	setup := s.parts.setup
+	setup := s.parts().setup
 	setup.Engines = map[string]scan.Engine{"builtin": engine}
 	s.gate.Swap(setup)
 

@@ -8,8 +8,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,15 +75,32 @@ func (a *authority) write(name string, content []byte) {
 	}
 }
 
+func (a *authority) read(name string) []byte {
+	a.t.Helper()
+	content, err := os.ReadFile(a.file(name))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return content
+}
+
 func (a *authority) server(name string) {
 	a.sign(&x509.Certificate{
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, name)
 }
 
-func (a *authority) client(name string) tls.Certificate {
+func (a *authority) client(name string, uris ...string) tls.Certificate {
 	a.t.Helper()
-	a.sign(&x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, name)
+	c := &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	for _, uri := range uris {
+		u, err := url.Parse(uri)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		c.URIs = append(c.URIs, u)
+	}
+	a.sign(c, name)
 	pair, err := tls.LoadX509KeyPair(a.file(name+".pem"), a.file(name+".key"))
 	if err != nil {
 		a.t.Fatal(err)
@@ -141,6 +160,96 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// With an allow-list, only a client whose certificate carries exactly one SPIFFE
+// ID that is on it comes in; the others are counted and told about.
+func TestSPIFFE(t *testing.T) {
+	ours, theirs := newAuthority(t), newAuthority(t)
+	ours.server("server")
+	config := strings.Replace(ours.listenTLS("server.pem", "server.key", "ca.pem"), "}}",
+		`, client_spiffe_ids: ["spiffe://example.org/ns/edge/sa/envoy", "spiffe://example.org/ns/mesh/*"]}}`, 1)
+	gate := started(t, config)
+	refused := 0
+	for name, c := range map[string]struct {
+		by     *authority
+		ids    []string
+		served bool
+	}{
+		"on the list":                 {ours, []string{"spiffe://example.org/ns/edge/sa/envoy"}, true},
+		"below an entry":              {ours, []string{"spiffe://example.org/ns/mesh/sa/gateway"}, true},
+		"an entry itself":             {ours, []string{"spiffe://example.org/ns/mesh/"}, false},
+		"one that begins like it":     {ours, []string{"spiffe://example.org/ns/edge/sa/envoy2"}, false},
+		"below one that is whole":     {ours, []string{"spiffe://example.org/ns/edge/sa/envoy/x"}, false},
+		"another trust domain":        {ours, []string{"spiffe://example.com/ns/edge/sa/envoy"}, false},
+		"another scheme":              {ours, []string{"https://example.org/ns/edge/sa/envoy"}, false},
+		"none":                        {ours, nil, false},
+		"two, of which one is listed": {ours, []string{"spiffe://example.org/ns/edge/sa/envoy", "spiffe://example.org/x"}, false},
+		"from another authority":      {theirs, []string{"spiffe://example.org/ns/edge/sa/envoy"}, false},
+	} {
+		client := ours.trusting(c.by.client("client", c.ids...))
+		_, err := scanContent(t.Context(), gate.dial(credentials.NewTLS(client)), eicar())
+		if (err == nil) != c.served {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !c.served && c.by == ours {
+			refused++
+		}
+	}
+	_, metrics := gate.get("/metrics")
+	var counted int
+	_, after, _ := strings.Cut(metrics, "\nportcullis_tls_clients_refused_total ")
+	if _, err := fmt.Sscan(after, &counted); err != nil || counted < refused { // gRPC connects again by itself
+		t.Errorf("%d refused clients are counted, of %d", counted, refused)
+	}
+	if log := gate.log.String(); !strings.Contains(log, "a client was refused") || !strings.Contains(log, `"spiffe_id":"`) {
+		t.Error("the log does not tell of them")
+	}
+}
+
+// New certificates and authorities are used within 5 s, without a restart, for
+// connections from then on; whatever is wrong with one leaves the old in use.
+func TestTLSFilesChange(t *testing.T) {
+	t.Parallel()
+	first, second := newAuthority(t), newAuthority(t)
+	first.server("server")
+	second.server("server")
+	alice, bob := first.client("client"), second.client("client")
+	gate := started(t, first.listenTLS("server.pem", "server.key", "ca.pem"))
+	served := func(trusted *authority, own tls.Certificate) bool {
+		_, err := scanContent(t.Context(), gate.dial(credentials.NewTLS(trusted.trusting(own))), []byte("hello"))
+		return err == nil
+	}
+	open := gate.dial(credentials.NewTLS(first.trusting(alice)))
+	if _, err := scanContent(t.Context(), open, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+
+	first.write("server.key", second.read("server.key")) // of another certificate
+	gate.becomes("/metrics", 200, `portcullis_config_reloads_total{result="invalid"} 1`)
+	gate.becomes("/metrics", 200, "portcullis_config_current 0\n")
+	if !served(first, alice) {
+		t.Error("the old files are not in use any more")
+	}
+	if log := gate.log.String(); !strings.Contains(log, "listen.tls: ") || strings.Contains(log, "PRIVATE") {
+		t.Error("the log does not say what is wrong, or too much")
+	}
+
+	begun := time.Now()
+	for _, name := range []string{"ca.pem", "server.pem"} {
+		first.write(name, second.read(name))
+	}
+	until(t, "the new certificate and authority are used", func() bool { return served(second, bob) })
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("they are used after %v", took)
+	}
+	if served(second, alice) || served(first, alice) {
+		t.Error("the old authority's client still comes in")
+	}
+	if _, err := scanContent(t.Context(), open, []byte("hello")); err != nil {
+		t.Errorf("a connection from before: %v", err)
+	}
+	gate.becomes("/metrics", 200, "portcullis_config_current 1\n")
 }
 
 // Whatever is wrong with a file, the gate does not start with less security than

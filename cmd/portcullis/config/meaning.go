@@ -26,6 +26,9 @@ func checkListen(l *configv1.Listen, found *report) {
 	if why := checkAddress(l.GetAdmin(), true); why != "" {
 		found.add("listen.admin", "%s", why)
 	}
+	if t := l.GetTls(); len(t.GetClientSpiffeIds()) > 0 && t.ClientCaFile == nil {
+		found.add("listen.tls.client_spiffe_ids", "needs client_ca_file: without one clients show no certificate")
+	}
 	if l.GetExtproc() == l.GetAdmin() && !portZero(l.GetAdmin()) {
 		found.add("listen.admin", "must not be the address of listen.extproc")
 	}

@@ -215,7 +215,8 @@ func (x *Listen) GetTls() *TLS {
 	return nil
 }
 
-// TLS is a server's certificate.
+// TLS is a server's certificate. Only TLS 1.3 is spoken. Files that change are
+// used within seconds, for connections from then on.
 type TLS struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// PEM file with the certificate and its chain.
@@ -224,9 +225,13 @@ type TLS struct {
 	KeyFile string `protobuf:"bytes,2,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
 	// PEM file with the authorities whose client certificates are accepted. Left
 	// out: clients need no certificate.
-	ClientCaFile  *string `protobuf:"bytes,3,opt,name=client_ca_file,json=clientCaFile,proto3,oneof" json:"client_ca_file,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ClientCaFile *string `protobuf:"bytes,3,opt,name=client_ca_file,json=clientCaFile,proto3,oneof" json:"client_ca_file,omitempty"`
+	// SPIFFE IDs that a client's certificate may carry; needs `client_ca_file`. One
+	// is meant whole, such as `spiffe://example.org/ns/edge/sa/envoy`, or ends in
+	// `/*` for everything below it. Empty: every certificate of those authorities.
+	ClientSpiffeIds []string `protobuf:"bytes,4,rep,name=client_spiffe_ids,json=clientSpiffeIds,proto3" json:"client_spiffe_ids,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *TLS) Reset() {
@@ -278,6 +283,13 @@ func (x *TLS) GetClientCaFile() string {
 		return *x.ClientCaFile
 	}
 	return ""
+}
+
+func (x *TLS) GetClientSpiffeIds() []string {
+	if x != nil {
+		return x.ClientSpiffeIds
+	}
+	return nil
 }
 
 // Engine is one scanner under a name of your choice. Exactly one of `builtin`,
@@ -2120,11 +2132,13 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\x03tls\x18\x03 \x01(\v2\x19.portcullis.config.v1.TLSR\x03tlsB\n" +
 	"\n" +
 	"\b_extprocB\b\n" +
-	"\x06_admin\"\x94\x01\n" +
+	"\x06_admin\"\xeb\x03\n" +
 	"\x03TLS\x12#\n" +
 	"\tcert_file\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\bcertFile\x12!\n" +
 	"\bkey_file\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\akeyFile\x122\n" +
-	"\x0eclient_ca_file\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\fclientCaFile\x88\x01\x01B\x11\n" +
+	"\x0eclient_ca_file\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\fclientCaFile\x88\x01\x01\x12\xd4\x02\n" +
+	"\x11client_spiffe_ids\x18\x04 \x03(\tB\xa7\x02\xbaH\xa3\x02\x92\x01\x9f\x02\x10\x80\x02\x18\x01\"\x97\x02\xba\x01\x93\x02\n" +
+	"\x15tls.client_spiffe_ids\x12gmust be a SPIFFE ID such as spiffe://example.org/ns/edge/sa/envoy, or end in /* for everything below it\x1a\x90\x01size(this) <= 2048 && this.matches('^spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)*(/[*]|/[A-Za-z0-9._-]+)$') && !this.matches('/[.]{1,2}(/|$)')R\x0fclientSpiffeIdsB\x11\n" +
 	"\x0f_client_ca_file\"\xa1\x04\n" +
 	"\x06Engine\x12\xa5\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x90\x01\xbaH\x8c\x01\xba\x01\x88\x01\n" +
