@@ -46,6 +46,8 @@ func (s *stream) keep(l scan.Leg, piece []byte, message int) (d gate.Decision, o
 		return s.x.Overload(l), false
 	}
 	defer s.srv.waiting.Release(int64(message))
+	s.pause()
+	defer s.resume()
 	giveUp := time.Now().Add(gate.OverloadWait)
 	for time.Now().Before(giveUp) {
 		select {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -34,7 +35,8 @@ type stream struct {
 	end       string
 
 	in       chan received
-	read     chan struct{} // one for every message that was handled
+	paused   atomic.Bool   // nothing is read while a body waits for room
+	resumed  chan struct{} // told when paused ends
 	judged   chan judgement
 	admitted chan admission // a release that had to wait may go on
 	stuck    chan struct{}
@@ -74,7 +76,7 @@ func newStream(s *Server, g grpc.BidiStreamingServer[extprocv3.ProcessingRequest
 		srv: s, grpc: g, ctx: ctx, cancel: cancel,
 		deadline: time.Now().Add(s.cfg.MaxExchange),
 		in:       make(chan received),
-		read:     make(chan struct{}, 1),
+		resumed:  make(chan struct{}, 1),
 		judged:   make(chan judgement, 2), // one a leg: judging never blocks on its report
 		admitted: make(chan admission),
 		stuck:    make(chan struct{}),
@@ -105,12 +107,18 @@ func (s *stream) run() (err error) {
 	}
 }
 
-// receive is the stream's only reader. It reads a message only after the one
-// before it is done with: what waits here is in no budget, and while a body waits
-// for room in the spool, Envoy must hold back the rest of it. (gRPC's own window
-// is read ahead nevertheless, so nothing idles.)
+// receive is the stream's only reader. It is one message ahead of the owner, but
+// not while a body waits for room in the spool: what waits here is in no budget,
+// and Envoy, whose window fills up, must hold back the rest of it.
 func (s *stream) receive() {
 	for {
+		for s.paused.Load() {
+			select {
+			case <-s.resumed:
+			case <-s.ctx.Done():
+				return
+			}
+		}
 		msg, err := receive(s.grpc.RecvMsg)
 		select {
 		case s.in <- received{msg, err}:
@@ -120,11 +128,17 @@ func (s *stream) receive() {
 		if err != nil {
 			return
 		}
-		select {
-		case <-s.read:
-		case <-s.ctx.Done():
-			return
-		}
+	}
+}
+
+// pause holds the reader back until resume.
+func (s *stream) pause() { s.paused.Store(true) }
+
+func (s *stream) resume() {
+	s.paused.Store(false)
+	select {
+	case s.resumed <- struct{}{}:
+	default: // it was told already
 	}
 }
 
@@ -189,7 +203,6 @@ func (s *stream) receivedOne(r received) (over bool, err error) {
 	}
 	defer func() {
 		r.msg.free()
-		s.read <- struct{}{} // never blocks: the reader waits for each
 	}()
 	if s.closing {
 		return false, nil // Envoy has its answer; the rest is noise
