@@ -100,10 +100,10 @@ type builder struct {
 	problems []config.Problem
 }
 
-// build makes the parts of a configuration without any before it. Errors point
-// into its file.
-func build(c *config.Config, observer gate.Observer) (*parts, error) {
-	return (&builder{observer: observer}).build(c)
+// build makes the parts of a configuration without any before it, for a command
+// that reports by itself. Errors point into its file.
+func build(c *config.Config) (*parts, error) {
+	return (&builder{observer: silent{}}).build(c)
 }
 
 func (b *builder) build(c *config.Config) (*parts, error) {

@@ -28,7 +28,7 @@ func buildText(t *testing.T, text string) *parts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := build(cfg, silent{})
+	p, err := build(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestCacheSecrets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = build(cfg, silent{})
+		_, err = build(cfg)
 		var problems *config.Error
 		if !errors.As(err, &problems) || !strings.Contains(err.Error(), "test:2:10: cache.redis: ") || strings.Contains(err.Error(), "too short") {
 			t.Errorf("%s: %v", bad, err)

@@ -50,7 +50,7 @@ func (c checkCommand) configuration(ctx context.Context, p Process) error {
 	if err != nil {
 		return err
 	}
-	made, err := build(cfg, silent{})
+	made, err := build(cfg)
 	if err != nil {
 		return err
 	}

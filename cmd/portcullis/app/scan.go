@@ -55,7 +55,7 @@ func (c scanCommand) Run(ctx context.Context, p Process) error {
 	if err != nil {
 		return err
 	}
-	made, err := build(cfg, silent{})
+	made, err := build(cfg)
 	if err != nil {
 		return err
 	}

@@ -202,9 +202,10 @@ func TestSPIFFE(t *testing.T) {
 	if _, err := fmt.Sscan(after, &counted); err != nil || counted < refused { // gRPC connects again by itself
 		t.Errorf("%d refused clients are counted, of %d", counted, refused)
 	}
-	if log := gate.log.String(); !strings.Contains(log, "a client was refused") || !strings.Contains(log, `"spiffe_id":"`) {
-		t.Error("the log does not tell of them")
-	}
+	until(t, "the log tells of them", func() bool {
+		log := gate.log.String()
+		return strings.Contains(log, "a client was refused") && strings.Contains(log, `"spiffe_id":"`)
+	})
 }
 
 // New certificates and authorities are used within 5 s, without a restart, for
