@@ -34,6 +34,7 @@ type commandLine struct {
 	Check       checkCommand       `cmd:"" help:"Check a configuration file, and Envoy's if given, without running anything."`
 	EnvoyConfig envoyConfigCommand `cmd:"" help:"Print Envoy configuration that puts the gate into a mesh."`
 	Demo        demoCommand        `cmd:"" help:"Start an origin, the gate and a real Envoy, and watch malware being stopped."`
+	Probe       probeCommand       `cmd:"" help:"Upload EICAR and a clean text, and see that one is blocked and the other passes."`
 	Health      healthCommand      `cmd:"" help:"Ask a running gate whether it is ready. Exit 0: it is."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 	Completion  completionCommand  `cmd:"" help:"Print a shell completion script: bash, zsh or fish."`
