@@ -88,7 +88,7 @@ func (g *generator) otherArchives() {
 	pass("tar with a vendor's type", func(p []byte) []byte { return join(tarMember("a.exe", 'Z', p, nil), tarEnd()) })
 	for name, encode := range map[string]func([]byte) []byte{"gzip": gz, "bzip2": bzip2, "xz": xzip, "zstd": zs} {
 		pass(name+" file", encode)
-		pass(name+" file in two parts", func(p []byte) []byte { return join(encode(p[:700]), encode(p[700:])) })
+		pass(name+" file in two parts", func(p []byte) []byte { return join(encode(p[:70]), encode(p[70:])) })
 		pass("tar in a "+name+" file", func(p []byte) []byte { return encode(tarOf(p)) })
 		pass(name+" file with garbage behind", func(p []byte) []byte { return join(encode(p), "garbage that nobody reads") })
 	}

@@ -21,8 +21,8 @@ func (b *bits) put(v uint64, count uint) {
 	}
 }
 
-// bzip2 compresses p of less than 900 kB in one block, with flat code lengths: it
-// is valid, not small. The standard library only reads the format.
+// bzip2 compresses p of less than 900 kB in one block, with codes of nearly
+// one length: it is valid, not small. The standard library only reads the format.
 func bzip2(p []byte) []byte {
 	var b bits
 	b.out = []byte("BZh9")
@@ -160,17 +160,26 @@ func (b *bits) symbols(all []int, alphabet int) {
 	for range selectors {
 		b.put(0, 1)
 	}
+	// A complete code of two lengths: the first few symbols are a bit shorter.
 	length := uint(1)
 	for 1<<length < alphabet {
 		length++
 	}
+	short := 1<<length - alphabet
 	for range 2 {
-		b.put(uint64(length), 5)
-		for range alphabet {
+		b.put(uint64(length-1), 5)
+		for i := range alphabet {
+			if i == short {
+				b.put(0b10, 2)
+			}
 			b.put(0, 1)
 		}
 	}
 	for _, s := range all {
-		b.put(uint64(s), length)
+		if s < short {
+			b.put(uint64(s), length-1)
+		} else {
+			b.put(uint64(s+short), length)
+		}
 	}
 }

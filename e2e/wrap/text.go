@@ -9,7 +9,7 @@ import (
 
 func (g *generator) text() {
 	text := func(name, label string, body func(p []byte) string) {
-		g.pass("EM", name, label, func(p []byte) []byte { return []byte(body(p)) })
+		g.add(Vector{Class: "EM", Name: name, Long: true, Header: typed(label), Body: func(p []byte) []byte { return []byte(body(p)) }})
 	}
 	text("text: base64 alone", "text/plain", b64)
 	text("text: base64 alone, no label", "", func(p []byte) string { return b64Lines(p, 76, "\r\n") })

@@ -24,8 +24,9 @@ type Vector struct {
 	Class, Name string
 	// UpOnly and DownOnly name the legs that the vector makes sense on; neither: both.
 	UpOnly, DownOnly bool
-	// Text says that the file must be readable text.
-	Text bool
+	// Text says that the file must be readable text, Long that it must have a few
+	// hundred bytes; else it may also be a [Tiny] one.
+	Text, Long bool
 	// Method of the upload; empty: POST. Query is appended to the path of the request.
 	Method, Query string
 	// Header of the message that carries the body.
@@ -115,6 +116,9 @@ func Binary(n byte) []byte {
 	}
 	return append(p, "\r\n\x00tail"...)
 }
+
+// Tiny is a program of a few bytes more than an embedded file must have.
+func Tiny(n byte) []byte { return append([]byte("MZ"), Binary(n)[60:160]...) }
 
 // Script is a small program in text. Different n give different ones of the
 // same length.

@@ -54,6 +54,9 @@ type candidate struct {
 	kinds   byte  // of all digits
 
 	prefixed bool // the part of a data URI before its data was left out
+	percent  []byte
+	escaped  byte      // the character that an escape stands for
+	skipping *skipping // set behind padding that is not at the end
 }
 
 func newCandidate(w *walk, n *node, word string) *candidate {
@@ -100,7 +103,11 @@ func (c *candidate) decideText(p []byte) error {
 func (c *candidate) decode(p []byte) error {
 	table := &c.w.u.tables.base64
 	for i := 0; i < len(p); i++ {
-		if c.quad.n == 0 && c.quad.pads == 0 {
+		if len(c.percent) > 0 {
+			if !c.unescape(&p[i]) {
+				continue
+			}
+		} else if c.quad.n == 0 && c.quad.pads == 0 && c.skipping == nil {
 			i += c.fours(p[i:])
 			if len(c.out) >= c.mark() {
 				if err := c.spill(); err != nil || c.given {
@@ -112,6 +119,9 @@ func (c *candidate) decode(p []byte) error {
 			}
 		}
 		b := p[i]
+		if c.escaped != 0 {
+			b, c.escaped = c.escaped, 0
+		}
 		v := table[b]
 		if v >= digitSpace {
 			if err := c.other(b, v, c.length-int64(len(p)-i)); err != nil || c.given {
@@ -124,9 +134,15 @@ func (c *candidate) decode(p []byte) error {
 		c.saw(kind)
 		if c.quad.pads > 0 {
 			c.foreign = true
+			if err := c.fork(); err != nil || c.given {
+				return err
+			}
 			c.out = c.quad.flush(c.out)
 		}
 		c.out, _ = c.quad.push(c.out, v)
+		if err := c.skip(v); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -187,6 +203,10 @@ func (c *candidate) other(b, class byte, pos int64) error {
 		c.restart()
 		return c.decoded.drop()
 	}
+	if b == '%' && c.prefixed {
+		c.percent = append(c.percent[:0], b)
+		return nil
+	}
 	c.foreign = true
 	c.strange = c.strange || b != '.'
 	if len(c.out) < c.mark() {
@@ -244,6 +264,9 @@ func (c *candidate) spill() error {
 // end ends the value.
 func (c *candidate) end() error {
 	defer c.reset()
+	if err := c.endSkipping(); err != nil {
+		return err
+	}
 	if c.keep {
 		if err := c.report(&c.text); err != nil {
 			return err
@@ -337,12 +360,13 @@ func (c *candidate) close() error {
 // forget drops the value.
 func (c *candidate) forget() error {
 	c.reset()
-	return errors.Join(c.text.drop(), c.decoded.drop())
+	return errors.Join(c.text.drop(), c.decoded.drop(), c.dropSkipping())
 }
 
 func (c *candidate) reset() {
 	c.head, c.out, c.start = c.head[:0], c.out[:0], c.start[:0]
 	c.length, c.signs, c.quad = 0, 0, quad{}
+	c.percent, c.escaped, c.skipping = c.percent[:0], 0, nil
 	c.keep, c.judged, c.given = false, false, false
 	c.foreign, c.strange, c.blanks, c.kinds, c.prefixed = false, false, false, 0, false
 }

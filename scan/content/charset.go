@@ -74,6 +74,9 @@ func opaqueCharset(name string) bool {
 	return false
 }
 
+// xmlInEBCDIC is "<?xm" in all of its code pages (XML 1.0, appendix F).
+const xmlInEBCDIC = "\x4c\x6f\xa7\x94"
+
 // lookInText finds the text of n in UTF-8 when it is written in something else,
 // by its byte order mark or its label.
 func (w *walk) lookInText(n *node, t mediaType, head []byte) error {
@@ -91,7 +94,7 @@ func (w *walk) lookInText(n *node, t mediaType, head []byte) error {
 		read = wideCharset(t.charset)
 	case n.levels[byMultipart] > 0 && byteCharset(t.charset) != nil:
 		read = byteCharset(t.charset)
-	case opaqueCharset(t.charset):
+	case opaqueCharset(t.charset), opaqueCharset(declaredCharset(head)), bytes.HasPrefix(head, []byte(xmlInEBCDIC)):
 		w.refuse(n, scan.CauseMalformedBody, "a charset that is not transcoded")
 		return nil
 	default:

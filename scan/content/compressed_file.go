@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/portcullis-av/portcullis/scan"
 )
@@ -15,9 +16,12 @@ import (
 // A format that is valid but beyond our decoder is refused, because others can
 // read it.
 func (w *walk) compressedFile(n *node, head []byte) error {
+	if oldZstd(head) {
+		w.refuse(n, scan.CauseUnknownCoding, "a compressed file in a format of zstd before 1.0")
+	}
 	readings := w.u.pools.fileReadings(head)
 	if len(readings) == 0 {
-		return nil
+		return w.chunkedFile(n, head)
 	}
 	if n.levels[byArchive] >= maxArchives {
 		w.refuse(n, scan.CauseTooDeep, "archives inside each other beyond the limit")
@@ -57,6 +61,28 @@ func (p *pools) fileReadings(head []byte) []decoder {
 		return []decoder{{"zstd", p.openZstd}}
 	}
 	return nil
+}
+
+// oldZstd recognises the formats 0.2 to 0.7, which some decoders still read.
+func oldZstd(head []byte) bool {
+	return len(head) >= 4 && head[0] >= 0x22 && head[0] <= 0x27 && string(head[1:4]) == "\xb5\x2f\xfd"
+}
+
+// chunkedFile removes the framing of S3's streaming uploads where no
+// Content-Encoding announces it: S3 goes by another header, and clients differ.
+func (w *walk) chunkedFile(n *node, head []byte) error {
+	digits := 0
+	for digits < len(head) && unhex(head[digits]) >= 0 {
+		digits++
+	}
+	if digits == 0 || digits > 12 || !hasAnyPrefix(head[digits:], "\r\n", ";") {
+		return nil
+	}
+	res, err := w.decode(n, decoder{codingAWSChunked, openAWSChunked})
+	if err != nil || res.layer == nil || res.err != nil && !errors.Is(res.err, errTrailing) {
+		return err
+	}
+	return w.layer(n, piece{word: codingAWSChunked, name: n.obj.Name, contentType: n.obj.ContentType, kind: byArchive}, res.layer)
 }
 
 // isSkippable recognises a skippable frame, which may stand before zstd data

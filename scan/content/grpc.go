@@ -10,13 +10,20 @@ import (
 	"github.com/portcullis-av/portcullis/scan"
 )
 
-// Flags of a message frame: compressed (gRPC over HTTP/2) and trailers
-// (gRPC-Web).
+// Flags of a message frame: compressed (gRPC over HTTP/2), end of the stream
+// (Connect) and trailers (gRPC-Web).
 const (
 	grpcCompressed = 1 << 0
+	connectEnd     = 1 << 1
 	grpcTrailers   = 1 << 7
 	grpcFrame      = 5
 )
+
+// isGRPC reports whether a body is made of the frames of gRPC, or of a stream of
+// the Connect protocol.
+func isGRPC(essence string) bool {
+	return strings.HasPrefix(essence, "application/grpc") || strings.HasPrefix(essence, "application/connect+")
+}
 
 // grpc looks into the messages of a gRPC body. Messages that are not compressed
 // are judged with the raw body; compressed ones are decoded, by their first
@@ -27,7 +34,10 @@ func (w *walk) grpc(n *node, essence string) error {
 	}
 	buf := w.u.pools.buffer(newSource(w.ctx, n.obj.Content, 0, n.obj.Size))
 	defer w.u.pools.giveBuffer(buf)
-	found := 0
+	found, flags := 0, byte(grpcCompressed|grpcTrailers)
+	if strings.HasPrefix(essence, "application/connect+") {
+		flags |= connectEnd
+	}
 	for off := int64(0); off < n.obj.Size; {
 		var h [grpcFrame]byte
 		if _, err := io.ReadFull(buf, h[:]); err != nil {
@@ -35,7 +45,7 @@ func (w *walk) grpc(n *node, essence string) error {
 		}
 		length := int64(binary.BigEndian.Uint32(h[1:]))
 		start, end := off+grpcFrame, off+grpcFrame+length
-		if h[0]&^(grpcCompressed|grpcTrailers) != 0 || end > n.obj.Size {
+		if h[0]&^flags != 0 || end > n.obj.Size {
 			return w.grpcFault(n, io.ErrUnexpectedEOF)
 		}
 		if h[0]&grpcCompressed != 0 && length > 0 {

@@ -8,12 +8,11 @@ import (
 )
 
 // isJSON reports whether n may be read as JSON, by its label or its first
-// character.
+// character that is no blank.
 func isJSON(essence string, head []byte) bool {
 	if strings.Contains(essence, "json") {
 		return true
 	}
-	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
 	return len(head) > 0 && (head[0] == '{' || head[0] == '[' || head[0] == '"')
 }
 
@@ -91,7 +90,7 @@ func (s *jsonScanner) outside(p []byte) []byte {
 	for {
 		k := 0
 		for k < len(p) && p[k] != '"' {
-			s.odd = s.odd || p[k] == '\'' || p[k] == '/'
+			s.odd = s.odd || p[k] == '\'' || p[k] == '/' || p[k] == '`'
 			k++
 		}
 		if k == len(p) {

@@ -62,6 +62,7 @@ type literalScanner struct {
 	held    []byte // the run of base64 characters so far, as long as it is short
 	feeding bool   // the run is long and goes to the candidate as it comes
 	slash   bool   // the last byte was a backslash within the run
+	percent []byte // an escape of a URI that has begun
 
 	hex    sink
 	hexing bool
@@ -175,6 +176,13 @@ func (s *literalScanner) pure(line []byte) bool {
 func (s *literalScanner) runs(p []byte) error {
 	table := &s.run.w.u.tables.base64
 	for i := 0; i < len(p); {
+		if len(s.percent) > 0 {
+			if err := s.unescape(p[i]); err != nil {
+				return err
+			}
+			i++
+			continue
+		}
 		k := i
 		for k < len(p) && table[p[k]] < digitSpace {
 			k++
@@ -225,6 +233,9 @@ func (s *literalScanner) digits(p []byte) error {
 // other takes a character that is no digit of base64.
 func (s *literalScanner) other(c byte) error {
 	switch {
+	case c == '%' && (s.feeding || len(s.held) > 0):
+		s.percent = append(s.percent[:0], c)
+		return nil
 	case c == '\\' && (s.feeding || len(s.held) > 0):
 		s.slash = true
 		return nil
@@ -234,9 +245,30 @@ func (s *literalScanner) other(c byte) error {
 	return s.endRun()
 }
 
+// unescape goes on with an escape of a URI (RFC 3986 section 2.1), as data URIs
+// may have them for any character.
+func (s *literalScanner) unescape(c byte) error {
+	if unhex(c) < 0 {
+		s.percent = s.percent[:0]
+		if err := s.endRun(); err != nil {
+			return err
+		}
+		return s.runs([]byte{c})
+	}
+	if s.percent = append(s.percent, c); len(s.percent) < 3 {
+		return nil
+	}
+	c = byte(unhex(s.percent[1])<<4 | unhex(s.percent[2]))
+	s.percent = s.percent[:0]
+	if s.run.w.u.tables.base64[c] < digitSpace {
+		return s.digits([]byte{c})
+	}
+	return s.other(c)
+}
+
 func (s *literalScanner) endRun() error {
 	feeding := s.feeding
-	s.held, s.feeding, s.slash = s.held[:0], false, false
+	s.held, s.percent, s.feeding, s.slash = s.held[:0], s.percent[:0], false, false
 	if !feeding {
 		return nil
 	}
@@ -262,6 +294,10 @@ func (s *literalScanner) toHex(p []byte) error {
 	k := 0
 	for _, c := range p {
 		v := unhex(c)
+		if (c == 'x' || c == 'X') && s.hexes == 1 && s.nibble == 0 {
+			s.hexes, s.nibble = 0, -1 // behind "0x"
+			continue
+		}
 		if v < 0 {
 			s.hexing = false
 			return s.hex.drop()

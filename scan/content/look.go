@@ -1,6 +1,11 @@
 package content
 
-import "strings"
+import (
+	"bytes"
+	"errors"
+
+	"github.com/portcullis-av/portcullis/scan"
+)
 
 // look finds the objects in n by its label and by its content. Both count: a
 // label may be false, and content may be readable in two ways.
@@ -18,6 +23,9 @@ func (w *walk) look(n *node) error {
 			return err
 		}
 	}
+	if t.essence == "message/partial" {
+		w.refuse(n, scan.CausePartialContent, "a piece of a mail message")
+	}
 	if t.essence == "application/http" {
 		if err := w.headed(n, "http"); err != nil {
 			return err
@@ -33,7 +41,7 @@ func (w *walk) look(n *node) error {
 	if err := w.lookInText(n, t, head); err != nil || t.multipart {
 		return err
 	}
-	if strings.HasPrefix(t.essence, "application/grpc") {
+	if isGRPC(t.essence) {
 		return w.grpc(n, t.essence)
 	}
 	return w.embedded(n, t, head)
@@ -42,19 +50,23 @@ func (w *walk) look(n *node) error {
 // embedded looks for files written out in text. A label and the content may
 // each name a notation; both are tried.
 func (w *walk) embedded(n *node, t mediaType, head []byte) error {
+	first, err := w.lead(n, head)
+	if err != nil {
+		return err
+	}
 	plain := true
 	for _, e := range []struct {
-		is   bool
-		look func(*node) error
+		is, alone bool
+		look      func(*node) error
 	}{
-		{isJSON(t.essence, head), w.json},
-		{isXML(t.essence, head), w.xml},
-		{isURLEncoded(t.essence), w.urlencoded},
+		{isJSON(t.essence, first), true, w.json},
+		{isXML(t.essence, first), isXML(t.essence, nil) || declaresXML(first), w.xml},
+		{isURLEncoded(t.essence), true, w.urlencoded},
 	} {
 		if !e.is {
 			continue
 		}
-		plain = false
+		plain = plain && !e.alone
 		if err := e.look(n); err != nil {
 			return err
 		}
@@ -65,8 +77,36 @@ func (w *walk) embedded(n *node, t mediaType, head []byte) error {
 	if err := w.whole(n); err != nil {
 		return err
 	}
+	if err := w.uuencoded(n); err != nil {
+		return err
+	}
 	return w.literals(n, minLiteral)
 }
+
+// lead returns the first bytes of text behind any blanks and the byte order mark,
+// however many there are: receivers of JSON and XML skip them.
+func (w *walk) lead(n *node, head []byte) ([]byte, error) {
+	const blanks = " \t\r\n"
+	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), blanks)
+	if len(head) > 0 || n.obj.Size <= headSize {
+		return head, nil
+	}
+	err := w.blocks(n, func(p []byte) error {
+		p = bytes.TrimLeft(bytes.TrimPrefix(p, []byte("\xef\xbb\xbf")), blanks)
+		if len(p) == 0 {
+			return nil
+		}
+		head = bytes.Clone(p[:min(len(p), headSize)])
+		return errFound
+	})
+	if err != nil && !errors.Is(err, errFound) {
+		return nil, err
+	}
+	return head, nil
+}
+
+// errFound ends a search.
+var errFound = errors.New("found")
 
 // lookInFiles opens archives and compressed files, recognised by their content.
 // framed says that n is a multipart body, whose end is the end of no file.

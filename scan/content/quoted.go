@@ -63,6 +63,10 @@ func (r *quotedReader) escape() (c byte, ok bool) {
 	case len(two) == 2 && two[0] == '\r' && two[1] == '\n':
 		_, _ = r.src.Discard(2)
 		return 0, false
+	case len(two) >= 1 && two[0] == '\n': // in text whose line ends were changed
+		r.fault = errQuoted
+		_, _ = r.src.Discard(1)
+		return 0, false
 	case len(two) == 2 && unhex(two[0]) >= 0 && unhex(two[1]) >= 0:
 		c = byte(unhex(two[0])<<4 | unhex(two[1]))
 		_, _ = r.src.Discard(2)

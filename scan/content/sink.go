@@ -58,18 +58,28 @@ func (s *sink) total() int64 { return s.size + int64(len(s.buf)) }
 
 // report makes what was gathered an object and starts anew.
 func (s *sink) report(p piece) error {
-	if err := s.flush(); err != nil {
+	body, err := s.seal()
+	if err != nil || body == nil {
 		return err
+	}
+	return s.w.layer(s.n, p, body)
+}
+
+// seal ends what was gathered and returns it, or nil when it is over a limit. It
+// stays the walk's to close.
+func (s *sink) seal() (scan.Body, error) {
+	if err := s.flush(); err != nil {
+		return nil, err
 	}
 	body, over := s.body, s.over
 	s.body, s.size, s.over, s.buf = nil, 0, false, s.buf[:0]
 	if over {
-		return nil
+		return nil, nil //nolint:nilnil // the limit is noted
 	}
 	if err := body.Seal(); err != nil {
-		return fmt.Errorf("seal an embedded piece: %w", err)
+		return nil, fmt.Errorf("seal an embedded piece: %w", err)
 	}
-	return s.w.layer(s.n, p, body)
+	return body, nil
 }
 
 // drop forgets what was gathered and gives its share of the limit back.

@@ -266,8 +266,14 @@ func (s *supersetReader) ends(off, end int64) []int64 {
 		return []int64{end}
 	}
 	all := []int64{end}
-	if string(tail) == "\r\n" {
+	if s := string(tail); s == "\r\n" || s == "\n\r" {
 		all = append(all, end-2)
+	}
+	if tail[len(tail)-1] == '\n' && end-off >= 3 {
+		var third [1]byte
+		if readAt(s.n.obj.Content, third[:], end-3) == nil && string(tail) == "\r\n" && third[0] == '\r' {
+			all = append(all, end-3)
+		}
 	}
 	if c := tail[len(tail)-1]; c == '\n' || c == '\r' {
 		all = append(all, end-1)
@@ -296,7 +302,7 @@ func (s *supersetReader) report(h looseFields, off, end int64) (bool, error) {
 // in each style, at the first line that is no header line, or at once.
 func contentStarts(raw []byte) []int {
 	var starts []int
-	for _, style := range []string{"\r\n\r\n", "\n\n", "\r\r", "\n\r\n", "\r\n\n"} {
+	for _, style := range []string{"\r\n\r\n", "\n\n", "\r\r", "\n\r\n", "\r\n\n", "\n\r\n\r", "\r\r\n\r\r\n"} {
 		if k := bytes.Index(raw, []byte(style)); k >= 0 {
 			starts = append(starts, k+len(style))
 		}

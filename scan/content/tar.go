@@ -106,6 +106,9 @@ func (t *tarWalk) fault(h *tar.Header) (string, error) {
 		if strings.HasPrefix(k, "GNU.sparse.") {
 			return "a sparse member", nil
 		}
+		if h.Typeflag == tar.TypeXGlobalHeader && k == "size" {
+			return "one size for all members", nil // Python's reader applies it, Go's does not
+		}
 	}
 	switch {
 	case h.Typeflag == tar.TypeGNUSparse:
@@ -122,7 +125,7 @@ func (t *tarWalk) fault(h *tar.Header) (string, error) {
 	if err := readAt(t.n.obj.Content, raw[:], t.src.off-tarBlock); err != nil {
 		return "", err
 	}
-	if size, ok := octal(raw[124:136]); ok && size != h.Size {
+	if size, ok := tarNumber(raw[124:136]); h.Typeflag != tar.TypeXGlobalHeader && (!ok || size != h.Size) {
 		return "two sizes for one member", nil
 	}
 	switch h.Typeflag {
@@ -185,8 +188,19 @@ func (t *tarWalk) rest() error {
 	}
 }
 
-// octal reads a numeric field; ok is false for the binary form of large sizes.
-func octal(field []byte) (int64, bool) {
+// tarNumber reads a numeric field in octal digits, or in the binary form that GNU
+// tar has for large sizes.
+func tarNumber(field []byte) (int64, bool) {
+	if field[0]&0x80 != 0 {
+		v := int64(field[0] & 0x7f)
+		for _, c := range field[1:] {
+			if v >= 1<<54 {
+				return 0, false
+			}
+			v = v<<8 | int64(c)
+		}
+		return v, true
+	}
 	s := strings.Trim(string(field), " \x00")
 	if s == "" {
 		return 0, true

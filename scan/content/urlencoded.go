@@ -13,22 +13,26 @@ func isURLEncoded(essence string) bool { return strings.Contains(essence, "urlen
 // Senders forget to escape the plus sign of base64, and receivers mend it, so
 // the value with its plus signs kept is looked into as well.
 func (w *walk) urlencoded(n *node) error {
-	f := formScanner{decoded: newCandidate(w, n, "form"), plus: newCandidate(w, n, "form-plus")}
-	f.decoded.everyOne = true
+	f := formScanner{decoded: newCandidate(w, n, "form"), plus: newCandidate(w, n, "form-plus"), short: newCandidate(w, n, "form-short")}
+	f.decoded.everyOne, f.short.everyOne = true, true
 	if err := w.blocks(n, f.scan); err != nil {
 		return err
 	}
 	if err := f.end(); err != nil {
 		return err
 	}
-	if err := f.decoded.close(); err != nil {
-		return err
+	for _, c := range []*candidate{f.decoded, f.short} {
+		if err := c.close(); err != nil {
+			return err
+		}
 	}
 	return f.plus.close()
 }
 
 type formScanner struct {
 	decoded, plus *candidate
+	short         *candidate // values end at a semicolon too
+	semicolons    bool
 	escape        []byte // an escape that has begun
 	pluses        bool
 	value         bool // the name of the pair is over
@@ -43,7 +47,7 @@ func (f *formScanner) scan(p []byte) error {
 			p = p[1:]
 			continue
 		}
-		k := bytes.IndexAny(p, "&=+%")
+		k := bytes.IndexAny(p, "&=+%;")
 		if k < 0 {
 			return f.feed(p)
 		}
@@ -65,11 +69,18 @@ func (f *formScanner) special(c byte) error {
 		return nil
 	case '+':
 		f.pluses = true
-		if err := f.decoded.feed([]byte{' '}); err != nil {
-			return err
+		for _, c := range []*candidate{f.decoded, f.short} {
+			if err := c.feed([]byte{' '}); err != nil {
+				return err
+			}
 		}
 		return f.plus.feed([]byte{'+'})
+	case ';':
+		return f.semicolon()
 	case '=':
+		if f.value && f.semicolons {
+			return f.equals()
+		}
 		if f.value {
 			return f.feed([]byte{c}) // padding that was not escaped
 		}
@@ -103,10 +114,26 @@ func (f *formScanner) feed(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	if err := f.decoded.feed(p); err != nil {
-		return err
+	for _, c := range []*candidate{f.decoded, f.short} {
+		if err := c.feed(p); err != nil {
+			return err
+		}
 	}
 	return f.plus.feed(p)
+}
+
+// semicolon takes a divider of old (HTML 4.01 appendix B.2.2), which is part of
+// the value to most receivers of today. What stands before "=" in what follows is
+// the name of a pair.
+func (f *formScanner) semicolon() error {
+	f.semicolons = true
+	if err := f.short.end(); err != nil {
+		return err
+	}
+	if err := f.decoded.feed([]byte{';'}); err != nil {
+		return err
+	}
+	return f.plus.feed([]byte{';'})
 }
 
 func (f *formScanner) end() error {
@@ -116,6 +143,9 @@ func (f *formScanner) end() error {
 		if err := f.feed(held); err != nil {
 			return err
 		}
+	}
+	if err := f.endShort(); err != nil {
+		return err
 	}
 	if !f.pluses { // both would find the same
 		if err := f.plus.forget(); err != nil {
@@ -128,4 +158,25 @@ func (f *formScanner) end() error {
 		return err
 	}
 	return f.plus.end()
+}
+
+// equals takes "=" behind a semicolon: it begins a value to those who divide
+// there.
+func (f *formScanner) equals() error {
+	if err := f.short.end(); err != nil {
+		return err
+	}
+	if err := f.decoded.feed([]byte{'='}); err != nil {
+		return err
+	}
+	return f.plus.feed([]byte{'='})
+}
+
+// endShort ends the shorter value; without semicolons it is the longer one.
+func (f *formScanner) endShort() error {
+	if !f.semicolons {
+		return f.short.forget()
+	}
+	f.semicolons = false
+	return f.short.end()
 }

@@ -65,7 +65,10 @@ func (r *uuReader) line() {
 	}
 }
 
-func (r *uuReader) decode(line []byte) {
+func (r *uuReader) decode(line []byte) { r.out = decodeUULine(line) }
+
+// decodeUULine decodes a line whose first character tells its length.
+func decodeUULine(line []byte) []byte {
 	want := int(line[0]-' ') & 0x3f
 	var out []byte
 	for q := line[1:]; len(q) > 0 && len(out) < want; q = q[min(4, len(q)):] {
@@ -75,5 +78,5 @@ func (r *uuReader) decode(line []byte) {
 		}
 		out = append(out, v[0]<<2|v[1]>>4, v[1]<<4|v[2]>>2, v[2]<<6|v[3])
 	}
-	r.out = out[:min(want, len(out))]
+	return out[:min(want, len(out))]
 }

@@ -9,13 +9,44 @@ import (
 	"github.com/portcullis-av/portcullis/scan"
 )
 
-// isXML reports whether n may be read as XML. HTML is not: its text is no
-// carrier of files, and it may not be well-formed.
+// isXML reports whether n may be read as XML, by its label or because its first
+// characters that are no blanks, in head, begin an element. HTML is not: its text
+// is no carrier of files, and it may not be well-formed.
 func isXML(essence string, head []byte) bool {
 	if strings.Contains(essence, "xml") && !strings.Contains(essence, "html") && !strings.Contains(essence, "openxml") {
 		return true
 	}
-	return bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n"), []byte("<?xml"))
+	if declaresXML(head) {
+		return true
+	}
+	return len(head) > 1 && head[0] == '<' && (isAlnum(head[1]) || head[1] == '!') && !strings.Contains(essence, "html") && !beginsHTML(head)
+}
+
+func declaresXML(head []byte) bool { return bytes.HasPrefix(head, []byte("<?xml")) }
+
+func beginsHTML(head []byte) bool {
+	lower := bytes.ToLower(head[:min(len(head), 16)])
+	for _, tag := range []string{"<!doctype html", "<html", "<head", "<body", "<script", "<div", "<p>", "<!--"} {
+		if bytes.HasPrefix(lower, []byte(tag)) {
+			return true
+		}
+	}
+	return false
+}
+
+// declaredCharset returns the encoding that an XML declaration in head names.
+func declaredCharset(head []byte) string {
+	if !declaresXML(head) {
+		return ""
+	}
+	declaration, _, _ := bytes.Cut(head, []byte("?>"))
+	_, value, ok := bytes.Cut(declaration, []byte("encoding"))
+	value = bytes.TrimLeft(value, " \t\r\n=")
+	if !ok || len(value) == 0 {
+		return ""
+	}
+	name, _, _ := bytes.Cut(value[1:], value[:1])
+	return strings.ToLower(string(name))
 }
 
 // xml looks into the text of elements, joined across comments, CDATA and
@@ -27,6 +58,11 @@ func (w *walk) xml(n *node) error {
 	s := xmlScanner{c: newCandidate(w, n, "xml")}
 	if err := w.blocks(n, s.scan); err != nil {
 		return err
+	}
+	if s.subset { // defaults of attributes stand there
+		if err := w.literals(n, minQuoted); err != nil {
+			return err
+		}
 	}
 	if s.entities && n.levels[byArchive] == 0 {
 		w.refuse(n, scan.CauseMalformedBody, "xml: entity declarations")
@@ -59,7 +95,8 @@ type xmlScanner struct {
 	quote    byte
 	held     []byte // a reference or the beginning of markup
 	entities bool
-	depth    int // brackets within a declaration
+	subset   bool // a declaration has a part in brackets
+	depth    int  // brackets within a declaration
 }
 
 func (s *xmlScanner) scan(p []byte) error {
@@ -285,6 +322,7 @@ func (s *xmlScanner) declaration(c byte) {
 	switch {
 	case c == '[':
 		s.depth++
+		s.subset = true
 	case c == ']':
 		s.depth--
 	case c == '>' && s.depth <= 0:

@@ -257,7 +257,10 @@ func dirError(err error) error {
 
 // zip64 takes the 64-bit values of the extra field for those that do not fit.
 func (e *zipEntry) zip64(extra []byte) bool {
-	field := zip64Field(extra)
+	field, once := zip64Field(extra)
+	if !once {
+		return false // readers take the first or the last
+	}
 	for _, v := range []*int64{&e.size, &e.compressed, &e.local} {
 		if *v != 1<<32-1 {
 			continue
@@ -274,17 +277,21 @@ func (e *zipEntry) zip64(extra []byte) bool {
 	return true
 }
 
-// zip64Field returns the first zip64 field of an extra block.
-func zip64Field(extra []byte) []byte {
+// zip64Field returns the zip64 field of an extra block, and whether there is no
+// second one.
+func zip64Field(extra []byte) (field []byte, once bool) {
 	for len(extra) >= 4 {
 		tag, size := binary.LittleEndian.Uint16(extra), int(binary.LittleEndian.Uint16(extra[2:]))
 		if size > len(extra)-4 {
-			return nil
+			break
 		}
 		if tag == 1 {
-			return extra[4 : 4+size]
+			if field != nil {
+				return field, false
+			}
+			field = extra[4 : 4+size : 4+size]
 		}
 		extra = extra[4+size:]
 	}
-	return nil
+	return field, true
 }
