@@ -78,14 +78,18 @@ func trailersAnswer(l scan.Leg, remove []string) *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{RequestTrailers: t}}
 }
 
-// mutation sets the verdict header (verdict "" sets none) and removes names.
-func mutation(verdict string, remove []string) *extprocv3.HeaderMutation {
-	if verdict == "" && len(remove) == 0 {
+// mutation sets the verdict header (verdict "" sets none), removes names and
+// replaces headers.
+func mutation(verdict string, remove []string, replace []gate.Header) *extprocv3.HeaderMutation {
+	if verdict == "" && len(remove) == 0 && len(replace) == 0 {
 		return nil
 	}
 	m := &extprocv3.HeaderMutation{RemoveHeaders: remove}
 	if verdict != "" {
 		m.SetHeaders = []*corev3.HeaderValueOption{setHeader(gate.HeaderVerdict, verdict)}
+	}
+	for _, h := range replace {
+		m.SetHeaders = append(m.SetHeaders, setHeader(h.Name, h.Value))
 	}
 	return m
 }

@@ -142,10 +142,51 @@ func joined(lines []*corev3.HeaderValue) map[string]string {
 	return m
 }
 
-// ranges returns the names of headers that ask for a piece of a response.
+// acceptable is the client's Accept-Encoding (RFC 9110 section 12.5.3) without the
+// codings that the gate cannot read, so that no origin chooses one of them; none
+// when nothing of it has to change. A client that accepts anything is offered what
+// the gate reads.
+func acceptable(h gate.Head) []gate.Header {
+	const name, all = "accept-encoding", "gzip, br, zstd, identity"
+	value := h.Header(name)
+	if value == "" {
+		return nil
+	}
+	var kept []string
+	changed, anything := false, false
+	for element := range strings.SplitSeq(value, ",") {
+		coding, weight, _ := strings.Cut(element, ";")
+		switch coding = strings.ToLower(strings.TrimSpace(coding)); coding {
+		case "":
+			continue
+		case "identity", "gzip", "x-gzip", "deflate", "br", "zstd":
+			kept = append(kept, strings.TrimSpace(element))
+			continue
+		case "*":
+			if weight = strings.ReplaceAll(weight, " ", ""); weight == "q=0" || strings.HasPrefix(weight, "q=0.") && strings.Trim(weight[4:], "0") == "" {
+				kept = append(kept, strings.TrimSpace(element)) // nothing but what is named
+				continue
+			}
+			anything = true
+		}
+		changed = true
+	}
+	switch {
+	case !changed:
+		return nil
+	case anything && len(kept) == 0:
+		return []gate.Header{{Name: name, Value: all}}
+	case len(kept) == 0:
+		return []gate.Header{{Name: name, Value: "identity"}}
+	}
+	return []gate.Header{{Name: name, Value: strings.Join(kept, ", ")}}
+}
+
+// ranges returns the names of headers that ask for a piece of a response, or for
+// what changed since another one (RFC 3229).
 func ranges(h gate.Head) []string {
 	var names []string
-	for _, name := range []string{"range", "if-range"} {
+	for _, name := range []string{"range", "if-range", "a-im"} {
 		if h.Header(name) != "" {
 			names = append(names, name)
 		}

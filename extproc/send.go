@@ -45,7 +45,7 @@ func (s *stream) mark(a action) *extprocv3.HeaderMutation {
 	if a.marked && a.leg == scan.Request && w.decision.Covered {
 		verdict = w.decision.VerdictHeader()
 	}
-	return mutation(verdict, w.remove)
+	return mutation(verdict, w.remove, w.replace)
 }
 
 // marked adds the metadata to the answer that carries a verdict.

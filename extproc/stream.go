@@ -46,6 +46,7 @@ type stream struct {
 type legWork struct {
 	decision gate.Decision
 	remove   []string // headers of ours that the other side sent
+	replace  []gate.Header
 	trailers []string // the same among the trailers
 	deadline time.Time
 	began    time.Time // of a held body
@@ -286,6 +287,9 @@ func (s *stream) prepare(head gate.Head, msg *extprocv3.HttpHeaders) {
 	if s.x.Covers(scan.Response) && !s.x.Policy().PassPartial {
 		// A piece of a file cannot be judged, so the whole of it is asked for.
 		w.remove = append(w.remove, ranges(head)...)
+	}
+	if s.x.Covers(scan.Response) {
+		w.replace = acceptable(head)
 	}
 	if limit, ok := adaptiveLimit(s.ctx); ok {
 		s.machine.wants(head.ContentLength >= 0 && head.ContentLength <= limit, s.x.Covers(scan.Response))

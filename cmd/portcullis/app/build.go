@@ -365,18 +365,27 @@ func policiesOf(m *configv1.Config) []scan.Policy {
 			ScanTimeout:  p.GetScanTimeout().AsDuration(), UploadTimeout: p.GetUploadTimeout().AsDuration(),
 			UploadIdleTimeout: p.GetUploadIdleTimeout().AsDuration(), UploadMinRate: p.GetUploadMinRate(),
 			FailOpen: p.GetFail() == "open", PassUnscannable: p.GetUnscannable() == "pass",
-			PassPartial: p.GetPartialContent() == "pass",
+			PassPartial: p.GetPartialContent() == "pass", PassCauses: causesOf(p.GetPassCauses()),
 			Enforce:     p.GetEnforce(), ShowThreats: p.GetShowThreats(),
 			Content: scan.ContentLimits{
 				MaxObjects: int(p.GetContent().GetMaxObjects()), MaxDepth: int(p.GetContent().GetMaxDepth()),
 				MaxCodings: int(p.GetContent().GetMaxCodings()), MaxExpandedBytes: p.GetContent().GetMaxExpandedBytes(),
-				MaxRatio: p.GetContent().GetMaxRatio(),
+				MaxRatio: p.GetContent().GetMaxRatio(), LenientMultipart: p.GetContent().GetMultipart() == "lenient",
+				SelfExtracting: p.GetContent().GetSelfExtracting(),
 			},
 		}
 		if p.GetMode() == "first" {
 			q.Mode = scan.ModeFirst
 		}
 		all = append(all, q)
+	}
+	return all
+}
+
+func causesOf(words []string) []scan.Cause {
+	var all []scan.Cause
+	for _, w := range words {
+		all = append(all, scan.Cause(w))
 	}
 	return all
 }

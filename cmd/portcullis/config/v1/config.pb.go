@@ -1304,6 +1304,9 @@ type Policy struct {
 	// The least a body must bring on average once it has been arriving for 10
 	// seconds, in bytes a second; 0: no such bound.
 	UploadMinRate *int64 `protobuf:"varint,15,opt,name=upload_min_rate,json=uploadMinRate,proto3,oneof" json:"upload_min_rate,omitempty"`
+	// Causes for which a body passes unscanned although it was judged POLICY or
+	// UNSCANNABLE, such as `encrypted`. Malware that was found blocks all the same.
+	PassCauses []string `protobuf:"bytes,17,rep,name=pass_causes,json=passCauses,proto3" json:"pass_causes,omitempty"`
 	// Ranges of a download and pieces of a resumable upload: `block` refuses them
 	// (and asks the origin for whole files), `pass` scans the piece and passes it
 	// as UNSCANNABLE, for what is beside it was not seen.
@@ -1447,6 +1450,13 @@ func (x *Policy) GetUploadMinRate() int64 {
 	return 0
 }
 
+func (x *Policy) GetPassCauses() []string {
+	if x != nil {
+		return x.PassCauses
+	}
+	return nil
+}
+
 func (x *Policy) GetPartialContent() string {
 	if x != nil && x.PartialContent != nil {
 		return *x.PartialContent
@@ -1467,9 +1477,16 @@ type Content struct {
 	MaxExpandedBytes *int64 `protobuf:"varint,4,opt,name=max_expanded_bytes,json=maxExpandedBytes,proto3,oneof" json:"max_expanded_bytes,omitempty"`
 	// Expanded bytes for each wrapped byte, judged after 8 MiB of output; more is
 	// a bomb.
-	MaxRatio      *int64 `protobuf:"varint,5,opt,name=max_ratio,json=maxRatio,proto3,oneof" json:"max_ratio,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MaxRatio *int64 `protobuf:"varint,5,opt,name=max_ratio,json=maxRatio,proto3,oneof" json:"max_ratio,omitempty"`
+	// Multipart bodies that readers could cut differently: `strict` refuses them,
+	// `lenient` scans every piece that any reader could cut. For clients that
+	// cannot be mended; it scans the same bytes several times.
+	Multipart *string `protobuf:"bytes,6,opt,name=multipart,proto3,oneof" json:"multipart,omitempty"`
+	// true: a zip archive may have other bytes in front, as self-extracting
+	// programs do. Else they are ambiguous.
+	SelfExtracting *bool `protobuf:"varint,7,opt,name=self_extracting,json=selfExtracting,proto3,oneof" json:"self_extracting,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Content) Reset() {
@@ -1535,6 +1552,20 @@ func (x *Content) GetMaxRatio() int64 {
 		return *x.MaxRatio
 	}
 	return 0
+}
+
+func (x *Content) GetMultipart() string {
+	if x != nil && x.Multipart != nil {
+		return *x.Multipart
+	}
+	return ""
+}
+
+func (x *Content) GetSelfExtracting() bool {
+	if x != nil && x.SelfExtracting != nil {
+		return *x.SelfExtracting
+	}
+	return false
 }
 
 // Rule gives a policy to some exchanges.
@@ -2261,8 +2292,7 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\t_key_file\"\x9e\x01\n" +
 	"\x06Canary\x12E\n" +
 	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\binterval\x12M\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=\xe2\x92\x19\x0310sR\atimeout\"\x93\n" +
-	"\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=\xe2\x92\x19\x0310sR\atimeout\"\xc1\f\n" +
 	"\x06Policy\x12\xa5\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x90\x01\xbaH\x8c\x01\xba\x01\x88\x01\n" +
 	"\vpolicy.name\x12Nmust be 1 to 63 characters of a-z, 0-9 and -, and begin with a letter or digit\x1a)this.matches('^[a-z0-9][a-z0-9-]{0,62}$')R\x04name\x12\"\n" +
@@ -2281,7 +2311,9 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\acontent\x18\r \x01(\v2\x1d.portcullis.config.v1.ContentB\x06\xe2\x92\x19\x02{}R\acontent\x12`\n" +
 	"\x13upload_idle_timeout\x18\x0e \x01(\v2\x19.google.protobuf.DurationB\x15\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00\xe2\x92\x19\x0330sR\x11uploadIdleTimeout\x12?\n" +
 	"\x0fupload_min_rate\x18\x0f \x01(\x03B\x12\xbaH\n" +
-	"\"\b\x18\x80\x80\x80\x80\x04(\x00\xe2\x92\x19\x010H\bR\ruploadMinRate\x88\x01\x01\x12I\n" +
+	"\"\b\x18\x80\x80\x80\x80\x04(\x00\xe2\x92\x19\x010H\bR\ruploadMinRate\x88\x01\x01\x12\xab\x02\n" +
+	"\vpass_causes\x18\x11 \x03(\tB\x89\x02\xbaH\x85\x02\x92\x01\x81\x02\x18\x01\"\xfc\x01r\xf9\x01R\tencryptedR\x04bombR\x11ambiguous-archiveR\x0fpartial-archiveR\x05macroR\x0eforbidden-typeR\x0eactive-contentR\finvalid-fileR\rengine-policyR\x0eunknown-codingR\x10malformed-codingR\x0emalformed-bodyR\btoo-deepR\x10too-many-objectsR\x0fexpansion-limitR\fengine-limitR\x11ambiguous-headersR\n" +
+	"passCauses\x12I\n" +
 	"\x0fpartial_content\x18\x10 \x01(\tB\x1b\xbaH\x0fr\rR\x05blockR\x04pass\xe2\x92\x19\x05blockH\tR\x0epartialContent\x88\x01\x01B\a\n" +
 	"\x05_modeB\n" +
 	"\n" +
@@ -2294,22 +2326,27 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\b_enforceB\x0f\n" +
 	"\r_show_threatsB\x12\n" +
 	"\x10_upload_min_rateB\x12\n" +
-	"\x10_partial_content\"\x86\x03\n" +
+	"\x10_partial_content\"\xa7\x04\n" +
 	"\aContent\x12:\n" +
 	"\vmax_objects\x18\x01 \x01(\x05B\x14\xbaH\b\x1a\x06\x18\xc0\x84=(\x01\xe2\x92\x19\x0510000H\x00R\n" +
-	"maxObjects\x88\x01\x01\x120\n" +
-	"\tmax_depth\x18\x02 \x01(\x05B\x0e\xbaH\x06\x1a\x04\x18 (\x01\xe2\x92\x19\x018H\x01R\bmaxDepth\x88\x01\x01\x124\n" +
+	"maxObjects\x88\x01\x01\x121\n" +
+	"\tmax_depth\x18\x02 \x01(\x05B\x0f\xbaH\x06\x1a\x04\x18 (\x01\xe2\x92\x19\x0216H\x01R\bmaxDepth\x88\x01\x01\x124\n" +
 	"\vmax_codings\x18\x03 \x01(\x05B\x0e\xbaH\x06\x1a\x04\x18\a(\x01\xe2\x92\x19\x014H\x02R\n" +
 	"maxCodings\x88\x01\x01\x12N\n" +
 	"\x12max_expanded_bytes\x18\x04 \x01(\x03B\x1b\xbaH\v\"\t\x18\x80\x80\x80\x80\x80 (\x01\xe2\x92\x19\t268435456H\x03R\x10maxExpandedBytes\x88\x01\x01\x124\n" +
-	"\tmax_ratio\x18\x05 \x01(\x03B\x12\xbaH\b\"\x06\x18\xc0\x84=(\x01\xe2\x92\x19\x03200H\x04R\bmaxRatio\x88\x01\x01B\x0e\n" +
+	"\tmax_ratio\x18\x05 \x01(\x03B\x12\xbaH\b\"\x06\x18\xc0\x84=(\x01\xe2\x92\x19\x03200H\x04R\bmaxRatio\x88\x01\x01\x12C\n" +
+	"\tmultipart\x18\x06 \x01(\tB \xbaH\x13r\x11R\x06strictR\alenient\xe2\x92\x19\x06strictH\x05R\tmultipart\x88\x01\x01\x127\n" +
+	"\x0fself_extracting\x18\a \x01(\bB\t\xe2\x92\x19\x05falseH\x06R\x0eselfExtracting\x88\x01\x01B\x0e\n" +
 	"\f_max_objectsB\f\n" +
 	"\n" +
 	"_max_depthB\x0e\n" +
 	"\f_max_codingsB\x15\n" +
 	"\x13_max_expanded_bytesB\f\n" +
 	"\n" +
-	"_max_ratio\"G\n" +
+	"_max_ratioB\f\n" +
+	"\n" +
+	"_multipartB\x12\n" +
+	"\x10_self_extracting\"G\n" +
 	"\x04Rule\x12\x1f\n" +
 	"\x04when\x18\x01 \x01(\tB\v\xbaH\b\xc8\x01\x01r\x03(\x80@R\x04when\x12\x1e\n" +
 	"\x06policy\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x06policy\"\xcc\x02\n" +
