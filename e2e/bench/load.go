@@ -34,6 +34,7 @@ type target struct {
 	prefix    string       // of the path, which chooses the policy
 	processor *rig.Process // nil without one
 	direct    *direct      // instead of an Envoy
+	same      bool         // the same body every time
 }
 
 // run sends the load for as long as said, but at least one exchange for each
@@ -115,6 +116,9 @@ func (l load) send(ctx context.Context, client *http.Client, t target, long time
 }
 
 func (l load) exchange(ctx context.Context, client *http.Client, t target, n uint64) error {
+	if t.same {
+		n = uint64(l.Size) //nolint:gosec // positive
+	}
 	if t.direct != nil {
 		return t.direct.exchange(ctx, newBody(n, l.Size))
 	}
@@ -123,6 +127,9 @@ func (l load) exchange(ctx context.Context, client *http.Client, t target, n uin
 		method, url, up = http.MethodPost, url+"/upload", l.Size
 	} else {
 		url, down = url+"/bytes/"+strconv.FormatInt(l.Size, 10), l.Size
+		if t.same {
+			url += "?same"
+		}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {

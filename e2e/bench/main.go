@@ -30,6 +30,7 @@ func main() {
 type settings struct {
 	role, address string
 	json, binary  string
+	svg           string
 	repeats       int
 	long          time.Duration
 	profiles      []envoy.Profile
@@ -40,17 +41,18 @@ type settings struct {
 
 func parse(args []string, stderr io.Writer) (settings, error) {
 	s := settings{
-		profiles: []envoy.Profile{envoy.Duplex, envoy.Buffered},
+		profiles: envoy.Profiles(),
 		sizes:    []int64{0, 1 << 10, 10 << 10, 1 << 20, 100 << 20}, concurrencies: []int{1, 16},
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.json, "json", "", "also write the result to this `file`")
+	flags.StringVar(&s.svg, "svg", "", "also draw what an exchange takes longer into this `file`")
 	flags.StringVar(&s.binary, "portcullis", "", "measure this `program` instead of building one")
 	flags.IntVar(&s.repeats, "repeats", 5, "runs of every cell and variant")
 	flags.DurationVar(&s.long, "time", time.Second, "length of one run; at least one exchange for each connection")
 	flags.IntVar(&s.uploads, "uploads", 100, "uploads of 10 MiB at once for the memory figure; 0: none")
-	list(flags, "profiles", "duplex,buffered", &s.profiles, func(v string) (envoy.Profile, error) { return envoy.Profile(v), nil })
+	list(flags, "profiles", "duplex,buffered,adaptive", &s.profiles, func(v string) (envoy.Profile, error) { return envoy.Profile(v), nil })
 	list(flags, "sizes", "body sizes in bytes", &s.sizes, func(v string) (int64, error) { return strconv.ParseInt(v, 10, 64) })
 	list(flags, "concurrency", "exchanges at once", &s.concurrencies, strconv.Atoi)
 	flags.StringVar(&s.role, "role", "", "used by the program itself")
@@ -114,8 +116,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		r.Memory = &m
 		r.writeMemory(stdout)
 	}
-	if s.json == "" {
-		return nil
+	if r.Own, err = st.measureOwn(ctx); err != nil {
+		return err
 	}
-	return r.writeJSON(s.json)
+	r.writeOwn(stdout)
+	r.Figures = r.figures()
+	r.writeFigures(stdout)
+	if s.svg != "" {
+		err = r.writePlot(s.svg)
+	}
+	if s.json != "" {
+		err = errors.Join(err, r.writeJSON(s.json))
+	}
+	return err
 }

@@ -18,7 +18,8 @@ type cell struct {
 }
 
 // cells are all combinations that make sense: huge bodies alone and in the
-// duplex profile only, and empty ones on one leg only.
+// duplex profile only, empty ones on one leg only, and the adaptive profile, in
+// which a null processor never sees a body, at the highest concurrency only.
 func cells(profiles []envoy.Profile, sizes []int64, concurrencies []int) []cell {
 	var all []cell
 	for _, p := range profiles {
@@ -26,7 +27,8 @@ func cells(profiles []envoy.Profile, sizes []int64, concurrencies []int) []cell 
 			for _, c := range concurrencies {
 				for _, leg := range []string{"request", "response"} {
 					huge := size > 16<<20
-					if huge && (p != envoy.Duplex || c > 1) || size == 0 && leg == "request" {
+					alone := p == envoy.Adaptive && c < slices.Max(concurrencies)
+					if huge && (p != envoy.Duplex || c > 1) || size == 0 && leg == "request" || alone {
 						continue
 					}
 					all = append(all, cell{Profile: p, load: load{Leg: leg, Size: size, Concurrency: c}})

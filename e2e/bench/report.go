@@ -20,6 +20,8 @@ type report struct {
 	Long    time.Duration `json:"run_ns"`
 	Rows    []row         `json:"rows"`
 	Memory  *memory       `json:"memory,omitempty"`
+	Own     []own         `json:"own"`
+	Figures []figure      `json:"figures"`
 }
 
 func newReport(repeats int, long time.Duration) *report {

@@ -23,7 +23,11 @@ const (
 	variantNull = "null processor"
 	variantBare = "clamd alone"
 	engineSkip  = "out of scope"
+	engineHit   = "cache hit"
 )
+
+// spoolMemory is the default budget, written out.
+const spoolMemory = 256 << 20
 
 // stage is everything that runs.
 type stage struct {
@@ -32,6 +36,7 @@ type stage struct {
 	stops   []func()
 	targets map[string]map[envoy.Profile]target // by variant
 	engines []string                            // variants that are Portcullis
+	doors   map[string]string                   // by variant: where the processor listens
 	bare    *direct                             // nil without clamd
 }
 
@@ -43,7 +48,7 @@ func (s *stage) close() {
 
 // newStage starts everything; the caller closes it, also after an error.
 func newStage(ctx context.Context, log io.Writer, portcullis string, profiles []envoy.Profile) (*stage, error) {
-	s := &stage{log: log, targets: map[string]map[envoy.Profile]target{}}
+	s := &stage{log: log, targets: map[string]map[envoy.Profile]target{}, doors: map[string]string{}}
 	var err error
 	if s.dir, err = os.MkdirTemp("", "portcullis-bench-"); err != nil {
 		return s, err
@@ -83,7 +88,10 @@ func newStage(ctx context.Context, log io.Writer, portcullis string, profiles []
 				if s.targets[v] == nil {
 					s.targets[v] = map[envoy.Profile]target{}
 				}
-				s.targets[v][profile] = target{address: address, prefix: "/" + slug(v), processor: front.process}
+				s.targets[v][profile] = target{
+					address: address, prefix: "/" + slug(v), processor: front.process, same: v == engineHit,
+				}
+				s.doors[v] = front.processor
 			}
 		}
 	}
@@ -132,18 +140,19 @@ rules:
 	clamd, err := s.clamd()
 	switch {
 	case err == nil:
-		s.engines = append(s.engines, "clamd")
+		s.engines = append(s.engines, "clamd", engineHit)
 		s.bare = &direct{socket: clamd.Address}
 		engine = fmt.Sprintf(`  - {name: clamav, clamd: {addresses: [%q]}}`, clamd.Address)
 		policy = `  - {name: clamav, engines: [clamav]}`
-		rule = `  - {when: 'request.path.startsWith("/clamd")', policy: clamav}`
+		rule = `  - {when: 'request.path.startsWith("/clamd") || request.path.startsWith("/cache-hit")', policy: clamav}`
 	case errors.Is(err, rig.ErrNoClamd):
 		fmt.Fprintf(s.log, "bench: %v; its rows are left out\n", err)
 	default:
 		return nil, err
 	}
 	pc, err := rig.StartPortcullis(rig.PortcullisOptions{
-		Binary: binary, Dir: s.dir, Config: fmt.Sprintf(config, engine, policy, rule) + "log: {level: warn}\n",
+		Binary: binary, Dir: s.dir, Config: fmt.Sprintf(config, engine, policy, rule) +
+			fmt.Sprintf("spool: {memory_bytes: %d}\nlog: {level: warn}\n", spoolMemory),
 	})
 	if err == nil {
 		s.stops = append(s.stops, pc.Kill)
