@@ -110,7 +110,7 @@ func newDoor() *door {
 
 // serve starts the door and returns a connection to it. At the end of the test
 // nothing may be held any more.
-func (d *door) serve(t *testing.T) grpc.ClientConnInterface {
+func (d *door) serve(t testing.TB) grpc.ClientConnInterface {
 	t.Helper()
 	pool, err := spool.New(spool.Config{MemoryBytes: 64 << 20, BodyMemoryBytes: 1 << 20, DiskDir: t.TempDir(), DiskBytes: 1 << 30})
 	if err != nil {
