@@ -80,7 +80,7 @@ func (g *gate) crosses(t *testing.T, policy string, p client.Protocol, f framing
 	}
 	g.sameLength(t, what+": upload", x.seen.ContentLength, f, body)
 	g.sameLength(t, what+": download", x.ContentLength, f, body)
-	g.sameHeaders(t, what+": upload", x.seen.Header, requestAdditions())
+	g.sameHeaders(t, what+": upload", x.seen.Header, g.requestAdditions())
 	g.sameHeaders(t, what+": download", x.Header, []string{"Date", "Trailer", "Connection"})
 	if diff := cmp.Diff(f.trailers, orNil(x.seen.Trailer)); diff != "" {
 		t.Errorf("%s: request trailers (-sent +arrived):\n%s", what, diff)
@@ -101,11 +101,15 @@ func (g *gate) sameLength(t *testing.T, what string, got int64, f framing, body 
 }
 
 // requestAdditions are the headers that a proxy and the gate put on a request.
-func requestAdditions() []string {
-	return []string{
+func (g *gate) requestAdditions() []string {
+	all := []string{
 		"X-Portcullis-Verdict", "X-Null-Processor", "X-Request-Id", "X-Forwarded-Proto",
 		"X-Envoy-Expected-Rq-Timeout-Ms", "User-Agent", "Trailer", origin.IDHeader,
 	}
+	if g.proxy != "" {
+		all = append(all, "Via") // TestEgressHeaders looks at it
+	}
+	return all
 }
 
 func (g *gate) sameHeaders(t *testing.T, what string, got http.Header, additions []string) {

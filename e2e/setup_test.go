@@ -155,7 +155,12 @@ func startEnvoy(t *testing.T, o envoy.Options) (e *rig.Envoy, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err = rig.StartEnvoy(rig.EnvoyOptions{Binary: needEnvoy(t), Dir: t.TempDir(), Config: config})
+	return startEnvoyWith(t, config)
+}
+
+func startEnvoyWith(t *testing.T, config []byte) (e *rig.Envoy, address string) {
+	t.Helper()
+	e, err := rig.StartEnvoy(rig.EnvoyOptions{Binary: needEnvoy(t), Dir: t.TempDir(), Config: config})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +189,8 @@ func showLog(t *testing.T, name string, p *rig.Process) {
 // gate is an Envoy with a processor beside it and an origin behind it.
 type gate struct {
 	name       string // of the profile
-	address    string // of Envoy's listener
+	address    string // of Envoy's listener, or of the origin if there is a proxy
+	proxy      string // of the listener of an Envoy that is a forward proxy
 	envoy      *rig.Envoy
 	portcullis *rig.Portcullis
 	origin     *origin.Origin
@@ -234,6 +240,9 @@ func (g *gate) try(t *testing.T, id string, p client.Protocol, r client.Request,
 	defer cancel()
 	c := client.New(g.address, p)
 	defer c.Close()
+	if g.proxy != "" {
+		c.Through(g.proxy)
+	}
 	g.origin.Expect(id, a)
 	r.Header = r.Header.Clone()
 	if r.Header == nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -92,6 +93,12 @@ func New(addr string, p Protocol) *Client {
 			return heard.Conn(c), nil
 		},
 	}}
+}
+
+// Through makes c ask the HTTP proxy at host:port, as http_proxy would. It must
+// be called before the first Do.
+func (c *Client) Through(proxy string) {
+	c.transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: proxy})
 }
 
 // Tap hears every byte that reaches the client.
