@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -36,6 +37,10 @@ func TestMain(m *testing.M) {
 		// ever to hand on what it has, when both ends of a connection are cut at once.
 		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
 		goleak.Cleanup(func(status int) {
+			if err := faultRows.print(); err != nil {
+				fmt.Println("the table of faults:", err)
+				status = max(status, 1)
+			}
 			_ = os.RemoveAll(dir) // the system's own folder for such things
 			os.Exit(status)
 		}))

@@ -134,6 +134,16 @@ func (o *Origin) Seen(id string) (Seen, bool) {
 	return *s, true
 }
 
+// Forget frees what is known of an exchange; its id must not come again.
+func (o *Origin) Forget(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.answers, id)
+	delete(o.seen, id)
+	delete(o.arrived, id)
+	delete(o.done, id)
+}
+
 // Await returns once the request of that id was read to its end.
 func (o *Origin) Await(ctx context.Context, id string) (Seen, error) {
 	return o.await(ctx, id, o.done, "was not read to its end")
@@ -220,11 +230,12 @@ func (o *Origin) read(id string, r *http.Request) {
 		n, err := r.Body.Read(buf)
 		hash.Write(buf[:n])
 		o.mu.Lock()
-		s := o.seen[id]
-		if n > 0 && s.Bytes == 0 {
-			s.FirstByteAt = time.Now()
+		if s := o.seen[id]; s != nil { // else nobody wants to know any more
+			if n > 0 && s.Bytes == 0 {
+				s.FirstByteAt = time.Now()
+			}
+			s.Bytes += int64(n)
 		}
-		s.Bytes += int64(n)
 		o.mu.Unlock()
 		if err == nil {
 			continue
@@ -241,6 +252,9 @@ func (o *Origin) finish(id string, r *http.Request, err error, sum [sha256.Size]
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.seen[id]
+	if s == nil {
+		return
+	}
 	s.Err, s.SHA256, s.Trailer, s.EndAt = err, sum, r.Trailer.Clone(), time.Now()
 	if s.Times == 1 {
 		close(signal(o.done, id))

@@ -39,12 +39,26 @@ type PortcullisOptions struct {
 	ExtProc, Admin string // host:port; free ports if empty
 	// Unready starts it without waiting for /readyz.
 	Unready bool
+	// TLS is the value of listen.tls, if any.
+	TLS string
 }
 
 // Portcullis is a running `portcullis serve`.
 type Portcullis struct {
 	*Process
 	ExtProc, Admin string // host:port
+	ConfigFile     string // its path
+	tls            string
+}
+
+// Text is a whole configuration for this process out of one without the section
+// listen.
+func (p *Portcullis) Text(config string) string {
+	tls := ""
+	if p.tls != "" {
+		tls = ", tls: " + p.tls
+	}
+	return fmt.Sprintf("listen: {extproc: %q, admin: %q%s}\n", p.ExtProc, p.Admin, tls) + config
 }
 
 // StartPortcullis returns once /readyz says yes. The caller ends it with Kill
@@ -62,16 +76,15 @@ func StartPortcullis(o PortcullisOptions) (*Portcullis, error) {
 			return nil, err
 		}
 	}
-	listen := fmt.Sprintf("listen: {extproc: %q, admin: %q}\n", o.ExtProc, o.Admin)
-	config := filepath.Join(o.Dir, o.Name+".yaml")
-	if err := os.WriteFile(config, []byte(listen+o.Config), 0o600); err != nil {
+	pc := &Portcullis{ExtProc: o.ExtProc, Admin: o.Admin, ConfigFile: filepath.Join(o.Dir, o.Name+".yaml"), tls: o.TLS}
+	if err := os.WriteFile(pc.ConfigFile, []byte(pc.Text(o.Config)), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := Spawn(o.Dir, o.Name, o.Binary, "serve", "--config", config)
+	p, err := Spawn(o.Dir, o.Name, o.Binary, "serve", "--config", pc.ConfigFile)
 	if err != nil {
 		return nil, err
 	}
-	pc := &Portcullis{Process: p, ExtProc: o.ExtProc, Admin: o.Admin}
+	pc.Process = p
 	err = p.waitUntil(startTimeout, func() error {
 		probe := "/readyz"
 		if o.Unready {

@@ -23,7 +23,7 @@ func answer(s *Server, w http.ResponseWriter, _ *http.Request, got Request) {
 		http.Error(w, "not found", http.StatusNotFound)
 	case got.Method != http.MethodPost:
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
-	case got.Key != s.key:
+	case !s.takes(got.Key):
 		http.Error(w, refusal, http.StatusUnauthorized)
 	case !got.Found || !got.Complete:
 		http.Error(w, "inputFile is missing", http.StatusBadRequest)

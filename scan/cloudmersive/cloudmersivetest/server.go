@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -59,6 +60,7 @@ type Server struct {
 	busy    sync.WaitGroup // connections and handlers
 
 	mu       sync.Mutex
+	accepted []string // keys; nil: the one key
 	script   []Behaviour
 	always   Behaviour
 	requests []Request
@@ -134,6 +136,22 @@ func (s *Server) URL() string {
 
 // Key is the API key that the server takes.
 func (s *Server) Key() string { return s.key }
+
+// Accept replaces the API keys that are taken.
+func (s *Server) Accept(keys ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted = slices.Clone(keys)
+}
+
+func (s *Server) takes(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accepted == nil {
+		return key == s.key
+	}
+	return slices.Contains(s.accepted, key)
+}
 
 // CertPEM is the certificate of a server [WithTLS], else nil.
 func (s *Server) CertPEM() []byte { return s.certPEM }
