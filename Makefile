@@ -17,6 +17,9 @@ PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GRPCURL := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+HELM := helm.sh/helm/v4/cmd/helm@v4.3.1
+HELM_DOCS := github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2
+KUBECONFORM := github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
 ENVOY_GATEWAY := github.com/envoyproxy/gateway/cmd/envoy-gateway@v1.9.1
 EGCTL := github.com/envoyproxy/gateway/cmd/egctl@v1.9.1
 # For what "go install" cannot get, e2e/tools/NAME/go.mod has the version.
@@ -40,7 +43,7 @@ demo: build ## Watch a real Envoy refuse malware; stays up until Ctrl-C (ONCE=1:
 	@bin/portcullis demo $(if $(ONCE),--once)
 
 .PHONY: test
-test: install lint proto-check ## Everything: lint, unit, end-to-end and a few seconds of each fuzz target.
+test: install chart-tools lint proto-check ## Everything: lint, unit, end-to-end and a few seconds of each fuzz target.
 	@rm -f $(CACHE)/engine-faults.txt
 	PORTCULLIS_FAULT_TABLE=$(CACHE)/engine-faults.txt go test -race -shuffle=on -timeout 40m ./...
 	@cat $(CACHE)/engine-faults.txt 2>/dev/null || echo "no table of engine faults: TestEngineFaults did not run"
@@ -51,7 +54,7 @@ unit: ## Only what needs nothing but Go, without the race detector.
 	go test $$(go list ./... | grep -v /e2e)
 
 .PHONY: e2e
-e2e: install ## Only the end-to-end tests.
+e2e: install chart-tools ## Only the end-to-end tests.
 	go test -race -timeout 40m ./e2e/...
 
 .PHONY: fuzz
@@ -109,6 +112,16 @@ $(eval $(call tool,protoc-gen-go,$(PROTOC_GEN_GO)))
 $(eval $(call tool,protoc-gen-go-grpc,$(PROTOC_GEN_GO_GRPC)))
 $(eval $(call tool,golangci-lint,$(GOLANGCI_LINT)))
 $(eval $(call tool,grpcurl,$(GRPCURL)))
+
+$(eval $(call tool,helm,$(HELM)))
+$(eval $(call tool,helm-docs,$(HELM_DOCS)))
+$(eval $(call tool,kubeconform,$(KUBECONFORM)))
+
+.PHONY: chart-tools
+chart-tools: $(TOOLS)/helm $(TOOLS)/helm-docs $(TOOLS)/kubeconform $(CACHE)/schemas/_definitions.json ## Build what judges the Helm chart (minutes the first time).
+
+$(CACHE)/schemas/_definitions.json: e2e/chart/schemas/main.go e2e/chart/schemas/openapi.go
+	go run ./e2e/chart/schemas $(CACHE)/schemas
 
 $(eval $(call tool,envoy-gateway,$(ENVOY_GATEWAY)))
 $(eval $(call tool,egctl,$(EGCTL)))

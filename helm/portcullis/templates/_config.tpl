@@ -53,6 +53,9 @@
 {{- $tls := dict "cert_file" "/run/secrets/portcullis/tls/tls.crt" "key_file" "/run/secrets/portcullis/tls/tls.key" -}}
 {{- if .Values.tls.verifyClients -}}
 {{- $_ := set $tls "client_ca_file" "/run/secrets/portcullis/tls/ca.crt" -}}
+{{- with .Values.tls.clientSpiffeIDs -}}
+{{- $_ := set $tls "client_spiffe_ids" . -}}
+{{- end -}}
 {{- end -}}
 {{- $_ := set $listen "tls" $tls -}}
 {{- end -}}

@@ -32,6 +32,22 @@
 {{- if and (eq $v.mesh "envoyGateway") (empty $v.envoyGateway.targets) -}}
 {{- fail "envoyGateway.targets: is empty; name the Gateways or HTTPRoutes that shall get the gate" -}}
 {{- end -}}
+{{- range $v.istio.workloads -}}
+{{- if eq (empty .selector) (empty .targetGateway) -}}
+{{- fail (printf "istio.workloads: %s needs either a selector or a targetGateway; without one the filter would stand before every pod of %s" .name .namespace) -}}
+{{- end -}}
+{{- if and .targetGateway (not .gateway) -}}
+{{- fail (printf "istio.workloads: %s has a targetGateway and so needs gateway: true" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $v.envoyGateway.targets -}}
+{{- if and .listener .route -}}
+{{- fail (printf "envoyGateway.targets: %s has a listener and a route; a route is scanned on every listener" .name) -}}
+{{- end -}}
+{{- if and .routeKind (not .route) -}}
+{{- fail (printf "envoyGateway.targets: %s has a routeKind and no route" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $v.mesh "envoyGateway") (eq $v.profile "adaptive") -}}
 {{- fail "profile: Envoy Gateway cannot bound what adaptive may choose; take duplex" -}}
 {{- end -}}
@@ -47,6 +63,9 @@
 {{- if and (eq $v.tls.mode "certManager") (not $v.tls.certManager.issuerRef.name) -}}
 {{- fail "tls.certManager.issuerRef.name: is missing; name an Issuer or ClusterIssuer of cert-manager" -}}
 {{- end -}}
+{{- if and $v.tls.clientSpiffeIDs (not $v.tls.verifyClients) -}}
+{{- fail "tls.clientSpiffeIDs: needs tls.verifyClients; without it nobody is asked for a certificate" -}}
+{{- end -}}
 {{- if and (eq $v.topology "standalone") (eq $v.standalone.mode "reverse") (not $v.standalone.upstream) -}}
 {{- fail "standalone.upstream: is missing; give host:port of the service behind the gate" -}}
 {{- end -}}
@@ -59,16 +78,4 @@
 {{- fail "terminationGracePeriodSeconds: is not longer than config.drain.grace and config.drain.timeout together; exchanges would be killed" -}}
 {{- end -}}
 {{- end -}}
-{{- end -}}
-
-{{- define "portcullis.checksum" -}}
-{{- $all := list (include "portcullis.config" .) -}}
-{{- if include "portcullis.clamdBeside" . -}}
-{{- $all = append $all (include "portcullis.clamdConf" .) -}}
-{{- $all = append $all (include "portcullis.freshclamConf" .) -}}
-{{- end -}}
-{{- if eq .Values.topology "standalone" -}}
-{{- $all = append $all (include "portcullis.bootstrap" .) -}}
-{{- end -}}
-{{- toJson $all | sha256sum -}}
 {{- end -}}
