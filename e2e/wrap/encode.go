@@ -72,7 +72,7 @@ func zsWith(p []byte, o ...zstd.EOption) []byte {
 }
 
 func xzip(p []byte) []byte {
-	return written(p, func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) })
+	return written(p, func(w io.Writer) (io.WriteCloser, error) { return xz.WriterConfig{DictCap: 1 << 16}.NewWriter(w) })
 }
 
 // skippable is a zstd skippable frame.

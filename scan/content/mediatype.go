@@ -23,15 +23,16 @@ type mediaType struct {
 	cause scan.Cause
 }
 
-// typeOf returns the Content-Type line to go by. More than one line is refused,
-// since receivers differ on which one holds.
+// typeOf returns the Content-Type line to go by. More than one value is refused,
+// since receivers differ on which one holds: several lines, or those that a proxy
+// has joined with a comma, as Envoy does.
 func (w *walk) typeOf(n *node, lines []string) string {
 	if len(lines) == 0 {
 		return ""
 	}
 	chosen := lines[0]
-	if len(lines) > 1 {
-		w.refuse(n, scan.CauseAmbiguousHeaders, "more than one Content-Type line")
+	if len(lines) > 1 || commaOutsideQuotes(chosen) && !claimsMultipart(chosen) {
+		w.refuse(n, scan.CauseAmbiguousHeaders, "more than one Content-Type")
 		for _, line := range lines {
 			if claimsMultipart(line) {
 				chosen = line
