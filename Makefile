@@ -37,6 +37,14 @@ build: ## Build bin/portcullis.
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/portcullis ./cmd/portcullis
 
+IMAGE ?= localhost/portcullis
+TAG ?= $(shell sed -n 's/^appVersion: //p' helm/portcullis/Chart.yaml)
+PLATFORMS ?= linux/$(shell go env GOARCH)
+
+.PHONY: image
+image: ## Build the container image as an OCI archive, with its bill of materials (IMAGE, TAG, PLATFORMS).
+	@cd e2e/tools/image && go run . -source $(CURDIR) -out $(CURDIR)/bin/image -name $(IMAGE) -tag $(TAG) -platforms $(PLATFORMS)
+
 .PHONY: demo
 demo: build ## Watch a real Envoy refuse malware; stays up until Ctrl-C (ONCE=1: ends after the tour).
 	@./e2e/install envoy
