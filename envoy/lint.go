@@ -22,11 +22,12 @@ const (
 
 // Finding is one setting that weakens the gate.
 type Finding struct {
-	// Rule is the rule's name, L1 to L29; docs name them all.
+	// Rule is the rule's name, L1 to L31; docs name them all.
 	Rule  string
 	Level Level
-	// Path is where the setting stands, with Envoy's field names:
-	// static_resources.listeners[0]. ...
+	// Path is where the setting stands, with Envoy's or Kubernetes' field names:
+	// static_resources.listeners[0]. ... If several documents were read, the kind
+	// and the name of the object, or document[0], stand before it.
 	Path string
 	// Why says what happens, Fix what to write instead.
 	Why, Fix string
@@ -60,9 +61,9 @@ type Linter struct {
 }
 
 // Lint finds the settings that silently turn a correct processor into a bypass
-// or a trap. It takes Envoy bootstraps and Istio EnvoyFilters, YAML or JSON, any
-// number of documents; other Kubernetes objects are passed over. Findings come
-// worst first.
+// or a trap. It takes Envoy bootstraps, config dumps, Istio EnvoyFilters and the
+// policies of Envoy Gateway, YAML or JSON, any number of documents; other
+// Kubernetes objects are passed over. Findings come worst first.
 //
 // The error says why nothing could be read at all. What can be read and is
 // wrong is a finding.
@@ -82,6 +83,8 @@ func (o Linter) Lint(config []byte) ([]Finding, error) {
 	l.checkManagers()
 	l.checkClusters()
 	l.checkBuffers()
+	l.checkIstio()
+	l.checkGateway()
 	l.checkVersion()
 	slices.SortStableFunc(l.found, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Level.rank(), b.Level.rank()), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Rule, b.Rule))

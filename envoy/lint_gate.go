@@ -173,19 +173,17 @@ func (l *lint) checkPerRoute() {
 		names[g.name] = true
 	}
 	for _, r := range l.perRoute {
-		kind := typeOf(r.m)
-		p := &extprocv3.ExtProcPerRoute{}
-		isGate := r.m.UnmarshalTo(p) == nil
-		if isGate && len(names) > 0 && !names[r.key] && l.Filter == "" {
+		said := settingOf(r.m)
+		if said.perRoute != nil && len(names) > 0 && !names[r.key] && l.Filter == "" {
 			l.add(LevelError, "L29", r.path, "No ext_proc filter has this name, so the setting has no effect.", "Use the filter's name in http_filters as the key.")
 		}
 		if !names[r.key] {
 			continue
 		}
-		if p.GetDisabled() || strings.HasSuffix(kind, "route.v3.FilterConfig") && filterConfigOff(r) {
+		if said.off {
 			l.add(LevelInfo, "L10", r.path, "Nothing on this route is scanned.", "Remove it unless that is wanted.")
 		}
-		l.overridden(r.path+".overrides", p.GetOverrides())
+		l.overridden(r.path+".overrides", said.perRoute.GetOverrides())
 	}
 }
 

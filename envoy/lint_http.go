@@ -6,16 +6,10 @@ import (
 	"strings"
 	"time"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
-
-func filterConfigOff(r routeSetting) bool {
-	c := &routev3.FilterConfig{}
-	return r.m.UnmarshalTo(c) == nil && c.GetDisabled()
-}
 
 // checkManagers holds the rules for what stands around the filter.
 func (l *lint) checkManagers() {
@@ -58,7 +52,10 @@ func (l *lint) streamTimers(m manager) {
 func (l *lint) tunnels(m manager) {
 	for i, u := range m.m.GetUpgradeConfigs() {
 		if strings.EqualFold(u.GetUpgradeType(), "CONNECT") {
-			continue // what becomes of it is the routes' business
+			if m.m.GetRds() != nil && !m.routesKnown {
+				l.tunnel(fmt.Sprintf("%s.upgrade_configs[%d]", m.path, i), u.GetUpgradeType())
+			}
+			continue // the routes say what becomes of it
 		}
 		if u.GetEnabled() == nil || u.GetEnabled().GetValue() {
 			l.tunnel(fmt.Sprintf("%s.upgrade_configs[%d]", m.path, i), u.GetUpgradeType())
@@ -67,11 +64,14 @@ func (l *lint) tunnels(m manager) {
 }
 
 func (l *lint) tunnel(path, kind string) {
+	if kind == noUpgrade {
+		return // our own way to say that there are none
+	}
 	l.add(LevelWarn, "L11", path, fmt.Sprintf("A tunnel (%s) has no body that ends: it hangs at the gate, or passes around it unscanned.", kind),
 		"Remove it, or give it a chain without the gate and accept that nothing in it is scanned.")
 }
 
-func (l *lint) route(r at[*routev3.Route]) {
+func (l *lint) route(r routeAt) {
 	action := r.m.GetRoute()
 	if action == nil {
 		return
@@ -109,15 +109,15 @@ func (l *lint) route(r at[*routev3.Route]) {
 	}
 }
 
-// unscanned reports a route that is excluded by its own setting.
-func (l *lint) unscanned(r at[*routev3.Route]) bool {
+// unscanned reports a route on which no gate works, and one of its settings or
+// the chain says so.
+func (l *lint) unscanned(r routeAt) bool {
 	for _, g := range l.gates {
-		p := &extprocv3.ExtProcPerRoute{}
-		if r.m.GetTypedPerFilterConfig()[g.name].UnmarshalTo(p) == nil && p.GetDisabled() {
-			return true
+		if r.scanned(g) {
+			return false
 		}
 	}
-	return false
+	return len(l.gates) > 0
 }
 
 func (l *lint) retries(path string) {
@@ -147,7 +147,7 @@ func (l *lint) order(m manager) {
 		path := fmt.Sprintf("%s.http_filters[%d]", m.path, i)
 		kind := filterKind(f)
 		p := &extprocv3.ExternalProcessor{}
-		isGate := f.GetTypedConfig().UnmarshalTo(p) == nil
+		isGate := f.GetTypedConfig().UnmarshalTo(p) == nil && !f.GetDisabled() // see switches for those
 		if isGate {
 			names[p.GetGrpcService().GetEnvoyGrpc().GetClusterName()]++
 			if hasDuplex(p) {

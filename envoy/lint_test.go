@@ -26,6 +26,10 @@ func TestGeneratedConfigurationHasNoFindings(t *testing.T) {
 		g := o.options().gate()
 		onlyInfo(t, name, Linter{ScanTimeout: g.scan, UploadTimeout: g.upload, Exchanges: maxExchanges, EnvoyVersion: "1.40.0"}, mustYAML(t, ForwardProxyYAML, o))
 	}
+	for name, o := range gatewayCases() {
+		g := o.gate()
+		onlyInfo(t, name, Linter{ScanTimeout: g.scan, UploadTimeout: g.upload, Exchanges: maxExchanges}, mustYAML(t, GatewayYAML, o))
+	}
 	for name, o := range istioCases() {
 		g := o.gate()
 		onlyInfo(t, name, Linter{ScanTimeout: g.scan, UploadTimeout: g.upload, MaxBodyBytes: g.maxBody}, mustYAML(t, IstioYAML, o))
@@ -147,7 +151,7 @@ func surroundingBreakages() []breakage {
 
 func TestLintFinds(t *testing.T) {
 	l := Linter{MaxBodyBytes: 32 << 20, ReceiveLimit: 40 << 20}
-	tested := map[string]bool{"L12": true, "L18": true} // below
+	tested := map[string]bool{"L12": true, "L18": true, "L30": true, "L31": true} // in tests of their own
 	for _, b := range append(gateBreakages(), surroundingBreakages()...) {
 		good := string(mustYAML(t, StaticYAML, Options{Profile: b.profile}))
 		bad := strings.Replace(good, b.old, b.new, 1)
@@ -164,7 +168,7 @@ func TestLintFinds(t *testing.T) {
 		}
 		tested[b.rule] = true
 	}
-	for i := range 29 {
+	for i := range 31 {
 		if rule := "L" + strconv.Itoa(i+1); !tested[rule] {
 			t.Errorf("nothing breaks %s", rule)
 		}
@@ -303,6 +307,22 @@ func FuzzLint(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(y)
+	for _, o := range gatewayCases() {
+		y, err := GatewayYAML(o)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(y)
+	}
+	for _, text := range []string{
+		`{"configs": [{"@type": "x.ListenersConfigDump", "dynamic_listeners": [{"active_state": {"listener": {"@type": "type.googleapis.com/envoy.config.listener.v3.Listener"}}}]}]}`,
+		`{"xds": {"a": {"configs": [{"@type": "x.RoutesConfigDump", "dynamicRouteConfigs": [{"routeConfig": {"name": "a"}}]}, 1]}}}`,
+		`{"configs": [{"bootstrap": {"node": {"user_agent_build_version": {"version": {"minor_number": 40}}}}}]}`,
+		"kind: EnvoyExtensionPolicy\nspec: {extProc: [1, {backendRefs: {}, processingMode: []}], targetRef: []}\n---\nkind: ClientTrafficPolicy\n---\nkind: HTTPRoute\nspec: {rules: [{timeouts: 1}]}",
+		"kind: EnvoyFilter\nspec: {configPatches: [{applyTo: HTTP_FILTER, patch: {value: {}}}]}",
+	} {
+		f.Add([]byte(text))
+	}
 	f.Fuzz(func(t *testing.T, config []byte) {
 		found, err := Lint(config)
 		if err != nil && found != nil {

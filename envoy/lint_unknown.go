@@ -67,4 +67,9 @@ func (l *lint) unknownInside(path string, value any, field protoreflect.FieldDes
 	}
 }
 
-func dot(path, field string) string { return strings.TrimPrefix(path+"."+field, ".") }
+func dot(path, field string) string {
+	if path == "" || strings.HasSuffix(path, " ") { // the name of a document
+		return path + field
+	}
+	return path + "." + field
+}

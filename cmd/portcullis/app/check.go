@@ -12,10 +12,12 @@ import (
 )
 
 type checkCommand struct {
-	Config  string `short:"c" placeholder:"FILE" help:"Configuration file to check."`
-	Envoy   string `placeholder:"FILE" help:"Envoy configuration to check: bootstrap, config dump or EnvoyFilter (YAML); - is standard input."`
-	Engines bool   `help:"Also have every engine prove itself: canaries, and for clamd its limits. Takes some seconds; two calls of a service that bills."`
-	JSON    bool   `name:"json" help:"Findings about engines or about Envoy's configuration as JSON, one array each."`
+	Config       string `short:"c" placeholder:"FILE" help:"Configuration file to check."`
+	Envoy        string `placeholder:"FILE" help:"Envoy configuration to check: bootstrap, config dump, EnvoyFilter or EnvoyExtensionPolicy with its companions (YAML or JSON); - is standard input."`
+	EnvoyVersion string `placeholder:"VERSION" help:"The Envoy that will run it, such as 1.40.0; known releases with a bypass are errors. A config dump says it itself."`
+
+	Engines bool `help:"Also have every engine prove itself: canaries, and for clamd its limits. Takes some seconds; two calls of a service that bills."`
+	JSON    bool `name:"json" help:"Findings about engines or about Envoy's configuration as JSON, one array each."`
 }
 
 // Help is shown by --help.
@@ -25,7 +27,9 @@ func (checkCommand) Help() string {
 Examples:
   portcullis check --config portcullis.yaml
   portcullis check --config portcullis.yaml --engines
-  portcullis check --envoy envoy.yaml`
+  portcullis check --envoy envoy.yaml --envoy-version 1.40.0
+  curl -s http://127.0.0.1:9901/config_dump | portcullis check --envoy -
+  kubectl get envoyextensionpolicy,clienttrafficpolicy,backendtrafficpolicy -n edge -o yaml | portcullis check --envoy -`
 }
 
 // Run checks what it is given.
@@ -76,6 +80,7 @@ func (c checkCommand) lint(p Process) error {
 			return err
 		}
 	}
+	linter.EnvoyVersion = c.EnvoyVersion
 	findings, err := linter.Lint(text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", printable(c.Envoy), err)

@@ -1,0 +1,116 @@
+package envoy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/proto"
+)
+
+// readDump reads what /config_dump of an Envoy's admin interface says, or what
+// egctl translates. An Envoy runs with it, so unknown fields are those of a
+// newer release.
+func (l *lint) readDump(tree map[string]any) {
+	l.running = true
+	defer func() { l.running = false }()
+	if configs, ok := tree["configs"].([]any); ok {
+		l.readConfigs(l.prefix+"configs", configs)
+		return
+	}
+	gateways, _ := tree["xds"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(gateways)) {
+		if configs, ok := at1(gateways[name], "configs").([]any); ok {
+			l.readConfigs(fmt.Sprintf("%sxds[%q].configs", l.prefix, name), configs)
+		}
+	}
+}
+
+// readConfigs takes routes first: listeners name them.
+func (l *lint) readConfigs(path string, configs []any) {
+	l.byName = map[string]at[*routev3.RouteConfiguration]{}
+	l.eachIn(path, configs, "RoutesConfigDump", "dynamic_route_configs", []string{"route_config"}, func(path string, tree map[string]any) {
+		if c := (&routev3.RouteConfiguration{}); l.decode(path, tree, c) {
+			l.byName[c.GetName()] = at[*routev3.RouteConfiguration]{path, c}
+		}
+	})
+	for list, step := range map[string][]string{"static_clusters": {"cluster"}, "dynamic_active_clusters": {"cluster"}} {
+		l.eachIn(path, configs, "ClustersConfigDump", list, step, func(path string, tree map[string]any) {
+			if c := (&clusterv3.Cluster{}); l.decode(path, tree, c) {
+				l.clusters, l.allClusters = append(l.clusters, at[*clusterv3.Cluster]{path, c}), true
+			}
+		})
+	}
+	for _, list := range []struct {
+		name string
+		step []string
+	}{{"static_listeners", []string{"listener"}}, {"dynamic_listeners", []string{"active_state", "listener"}}} {
+		l.eachIn(path, configs, "ListenersConfigDump", list.name, list.step, func(path string, tree map[string]any) {
+			if n := (&listenerv3.Listener{}); l.decode(path, tree, n) {
+				l.readListener(path, n)
+			}
+		})
+	}
+	for _, c := range configs {
+		l.readVersion(c)
+	}
+}
+
+// eachIn calls f for the messages at step in a list of a part of the dump.
+func (l *lint) eachIn(path string, configs []any, part, list string, step []string, f func(path string, tree map[string]any)) {
+	for i, c := range configs {
+		kind, _ := at1(c, "@type").(string)
+		elements, _ := at1(c, list).([]any)
+		if !strings.HasSuffix(kind, "."+part) {
+			continue
+		}
+		for j, e := range elements {
+			if tree, ok := at1(e, step...).(map[string]any); ok {
+				tree = maps.Clone(tree)
+				delete(tree, "@type")
+				f(fmt.Sprintf("%s[%d].%s[%d].%s", path, i, list, j, strings.Join(step, ".")), tree)
+			}
+		}
+	}
+}
+
+// readVersion learns the release from the dump, unless it was told.
+func (l *lint) readVersion(config any) {
+	tree, ok := at1(config, "bootstrap", "node").(map[string]any)
+	node := &corev3.Node{}
+	if l.EnvoyVersion != "" || !ok || !l.decode("node", tree, node) {
+		return
+	}
+	if v := node.GetUserAgentBuildVersion().GetVersion(); v != nil && !proto.Equal(v, v.ProtoReflect().New().Interface()) {
+		l.EnvoyVersion = fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
+	}
+}
+
+// at1 is what stands at a path of keys, in snake_case or camelCase, or nil.
+func at1(tree any, keys ...string) any {
+	for _, key := range keys {
+		m, ok := tree.(map[string]any)
+		if !ok {
+			return nil
+		}
+		if tree, ok = m[key]; !ok {
+			tree = m[camel(key)]
+		}
+	}
+	return tree
+}
+
+func camel(snake string) string {
+	words := strings.Split(snake, "_")
+	for i, w := range words[1:] {
+		if w != "" {
+			words[i+1] = strings.ToUpper(w[:1]) + w[1:]
+		}
+	}
+	return strings.Join(words, "")
+}
