@@ -1,7 +1,6 @@
 package chart_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/portcullis-av/portcullis/cmd/portcullis/app"
 	"github.com/portcullis-av/portcullis/e2e/rig"
 	"github.com/portcullis-av/portcullis/scan/clamd/clamdtest"
 )
@@ -190,15 +188,7 @@ func liveMetrics(t *testing.T) (names, labels []string) {
 	config := filepath.Join(t.TempDir(), "portcullis.yaml")
 	write(t, config, fmt.Sprintf("listen: {extproc: %q, admin: %q}\ncache: {redis: {address: \"127.0.0.1:1\"}}\ndrain: {grace: 0s}\n"+
 		"engines: [{name: clamav, clamd: {addresses: [%q]}}]\n", door, admin, clamd.Address()))
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan int, 1)
-	go func() {
-		done <- app.Run(ctx, app.Process{
-			Args: []string{"serve", "--config", config}, Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard,
-			Getenv: func(name string) string { return map[string]string{"GOMEMLIMIT": "off"}[name] },
-		})
-	}()
-	defer func() { stop(); <-done }()
+	startGate(t, config)
 	probe := []string{"probe", "--extproc", door}
 	for until := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		out, code := portcullis(t, probe...)
