@@ -20,6 +20,7 @@ type Exchange struct {
 	policy  *scan.Policy
 	broken  *scan.Verdict // set when no policy could be chosen
 	crowded bool          // one exchange too many
+	explain bool          // every object is asked about, and listed
 	id      string
 	start   time.Time
 	request Head
@@ -179,7 +180,7 @@ func (x *Exchange) judge(ctx context.Context, l scan.Leg, name string, done func
 }
 
 func (x *Exchange) scanning(l scan.Leg) scanning {
-	return scanning{policy: x.policy, setup: &x.setup.Setup, found: &x.legs[l].found}
+	return scanning{policy: x.policy, setup: &x.setup.Setup, found: &x.legs[l].found, explain: x.explain}
 }
 
 // Decide takes a judgement as the leg's decision.
@@ -244,6 +245,7 @@ func (x *Exchange) record(end string) *Record {
 			r.Legs[i].Bytes = s.body.Size()
 		}
 		r.Legs[i].Objects, r.Legs[i].Judged = s.judged.Objects, s.judged.Took
+		r.Legs[i].Tree = s.judged.Tree
 	}
 	return r
 }

@@ -73,6 +73,7 @@ type LegRecord struct {
 	Decision Decision
 	Bytes    int64         // of the wire body that were held
 	Objects  int           // scanned, the raw body included
+	Tree     Tree          // of a body that is not CLEAN, bounded
 	Held     time.Duration // from the headers to the decision
 	Judged   time.Duration // of which unwrapping and scanning
 }

@@ -23,6 +23,9 @@ type Judgement struct {
 	Verdict scan.Verdict
 	Objects int           // scanned, the raw body included
 	Took    time.Duration // unwrapping and scanning
+	// Tree lists the objects: all of them when that was asked for, some of a body
+	// that is not CLEAN, none of one that is.
+	Tree Tree
 }
 
 // scanning is the judging of one body: what it works with and what it found.
@@ -30,6 +33,8 @@ type scanning struct {
 	policy *scan.Policy
 	setup  *Setup
 	found  *findings
+	// explain asks for every object's verdict and for all of the tree.
+	explain bool
 }
 
 // judge unwraps and scans a complete body. It never panics.
@@ -70,7 +75,19 @@ func (s scanning) judge(ctx context.Context, body scan.Body, name string, labels
 	}
 	s.found.unwrapped(s.policy, v)
 	unwrapping := time.Since(start)
-	return Judgement{Verdict: s.blame(s.scanAll(ctx, objects, v), unwrapping), Objects: len(objects)}
+	verdicts := s.scanAll(ctx, objects)
+	worst := verdicts[0]
+	for _, w := range verdicts[1:] {
+		worst = s.policy.Worse(worst, w)
+	}
+	j = Judgement{Verdict: s.blame(s.policy.Worse(worst, v), unwrapping), Objects: len(objects)}
+	switch {
+	case s.explain:
+		j.Tree = treeOf(objects, verdicts, v, len(objects))
+	case j.Verdict.Outcome != scan.OutcomeClean:
+		j.Tree = treeOf(objects, verdicts, v, maxTree)
+	}
+	return j
 }
 
 // blame tells slow content from an engine that is down. An engine that timed out
@@ -92,41 +109,45 @@ func closeInner(c io.Closer) {
 	_ = c.Close() // what was unwrapped is ours alone; the verdict stands
 }
 
-// scanAll asks the engines about every object; the worst outcome wins, the
-// unwrapping's own included. INFECTED ends the rest early: nothing is worse.
-func (s scanning) scanAll(ctx context.Context, objects []scan.Object, unwrapped scan.Verdict) scan.Verdict {
+// scanAll asks the engines about every object and returns their verdicts in that
+// order. INFECTED ends the rest early: nothing is worse. What was not scanned for
+// it is undecided.
+func (s scanning) scanAll(ctx context.Context, objects []scan.Object) []scan.Verdict {
+	verdicts := make([]scan.Verdict, len(objects))
 	if len(s.policy.Engines) == 0 {
-		return scan.Verdict{
+		verdicts[0] = scan.Verdict{
 			Outcome: scan.OutcomeError, Cause: scan.CauseInternal,
 			Detail: "policy " + s.policy.Name + " has no engine",
 		}
+		return verdicts
 	}
 	if len(objects) == 1 {
-		return s.policy.Worse(s.scanOne(ctx, objects[0]), unwrapped)
+		verdicts[0] = s.scanOne(ctx, objects[0])
+		return verdicts
 	}
-	var (
-		mu    sync.Mutex
-		worst = scan.CleanVerdict()
-		group errgroup.Group
-	)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	var group errgroup.Group
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	group.SetLimit(parallelObjects)
-	for _, o := range objects {
+	for i, o := range objects {
 		group.Go(func() error {
 			v := s.scanOne(ctx, o)
-			mu.Lock()
-			defer mu.Unlock()
-			worst = s.policy.Worse(worst, v)
-			if v.Outcome == scan.OutcomeInfected {
-				cancel()
+			if v.Outcome == scan.OutcomeError && errors.Is(context.Cause(ctx), errInfected) {
+				return nil
+			}
+			verdicts[i] = v
+			if v.Outcome == scan.OutcomeInfected && !s.explain {
+				cancel(errInfected)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // every failure is a verdict
-	return s.policy.Worse(worst, unwrapped)
+	return verdicts
 }
+
+// errInfected ends the scanning of the other objects of an infected body.
+var errInfected = errors.New("malware was found")
 
 // scanOne asks the policy's engines about one object. INFECTED ends the rest
 // early.

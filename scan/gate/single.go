@@ -17,6 +17,9 @@ type Single struct {
 	// Name is the file name, if any. Untrusted.
 	Name   string
 	Labels scan.Labels
+	// Explain asks the engines about every object, also when malware was found
+	// already, and lists all of them.
+	Explain bool
 }
 
 // SingleResult is what scanning a [Single] came to.
@@ -28,6 +31,8 @@ type SingleResult struct {
 	SHA256   [32]byte
 	// Whole says that the object was read whole: Size and SHA256 are its own.
 	Whole bool
+	// Tree is that of the [Judgement].
+	Tree Tree
 }
 
 // ScanSingle reads content to its end, or to the policy's limit, and judges it
@@ -37,6 +42,7 @@ func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (Sin
 	headers := func() map[string]string { return nil }
 	x := g.Begin(Head{Attributes: scan.Attributes{Headers: headers}, Labels: s.Labels}, s.Policy)
 	defer x.Finish("single")
+	x.explain = s.Explain
 	r := SingleResult{Policy: x.policy.Name}
 	l := &x.legs[scan.Request]
 	l.seen, l.begun = true, time.Now()
@@ -55,6 +61,7 @@ func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (Sin
 		v, r.Whole = l.judged.Verdict, true
 	}
 	r.Decision = x.decide(scan.Request, v)
+	r.Tree = l.judged.Tree
 	r.Objects, r.Size, r.SHA256 = l.judged.Objects, l.body.Size(), l.body.SHA256()
 	return r, nil
 }

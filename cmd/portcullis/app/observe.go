@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -76,7 +77,25 @@ func legAttrs(leg *gate.LegRecord) []slog.Attr {
 	if threats := scan.SafeThreats(v.Threats); len(threats) > 0 {
 		attrs = append(attrs, slog.String("threats", strings.Join(threats, ",")))
 	}
-	return appendText(attrs, "detail", v.Detail)
+	attrs = appendText(attrs, "detail", v.Detail)
+	if len(leg.Tree.Objects) > 0 {
+		attrs = append(attrs, slog.Any("tree", logTree(leg.Tree)))
+	}
+	return attrs
+}
+
+// logTree lists objects in few words, one text each: path, type, size, digest and
+// verdict. None of it is foreign text.
+func logTree(t gate.Tree) []string {
+	var all []string
+	for _, o := range objectLines(t) {
+		text := fmt.Sprintf("%s %s %d %s %s %s", o.Path, o.Type, o.Size, o.SHA256, o.Outcome, o.Cause)
+		all = append(all, strings.TrimSpace(text))
+	}
+	if t.Omitted > 0 {
+		all = append(all, fmt.Sprintf("and %d more", t.Omitted))
+	}
+	return all
 }
 
 // legWords says of any leg what became of it, in words of closed lists.

@@ -20,9 +20,10 @@ import (
 type scanCommand struct {
 	configFlag
 
-	Policy string   `placeholder:"NAME" help:"Policy to scan under; \"default\" if not given."`
-	JSON   bool     `name:"json" help:"One JSON object a file, for programs."`
-	Files  []string `arg:"" name:"file" help:"Files to scan; - is standard input."`
+	Policy  string   `placeholder:"NAME" help:"Policy to scan under; \"default\" if not given."`
+	JSON    bool     `name:"json" help:"One JSON object a file, for programs."`
+	Explain bool     `help:"Show every object found in the file: its type, size, SHA-256 and verdict."`
+	Files   []string `arg:"" name:"file" help:"Files to scan; - is standard input."`
 }
 
 // Help is shown by --help.
@@ -30,6 +31,7 @@ func (scanCommand) Help() string {
 	return `Examples:
   portcullis scan report.pdf
   portcullis scan --config portcullis.yaml --json *.zip
+  portcullis scan --explain mail.eml
   curl -s https://example.com/file | portcullis scan -`
 }
 
@@ -47,6 +49,8 @@ type scanLine struct {
 	SHA256  string   `json:"sha256,omitempty"`
 	Policy  string   `json:"policy"`
 	Detail  string   `json:"detail,omitempty"`
+	// Tree is there with --explain.
+	Tree []objectLine `json:"tree,omitempty"`
 }
 
 // Run scans the files in order. It exits with the worst of what it found.
@@ -98,7 +102,7 @@ func (c scanCommand) scanFile(ctx context.Context, g *gate.Gate, p Process, file
 	}
 	defer func() { _ = content.Close() }()
 	meter := newProgress(p.Stderr, p.Getenv, file, size)
-	r, err := g.ScanSingle(ctx, gate.Single{Policy: c.Policy, Name: file}, io.TeeReader(content, meter))
+	r, err := g.ScanSingle(ctx, gate.Single{Policy: c.Policy, Name: file, Explain: c.Explain}, io.TeeReader(content, meter))
 	meter.done()
 	if err != nil {
 		return scanLine{}, fmt.Errorf("read %s: %w", printable(file), err)
@@ -111,6 +115,9 @@ func (c scanCommand) scanFile(ctx context.Context, g *gate.Gate, p Process, file
 		File: file, Outcome: v.Outcome.String(), Cause: string(v.Cause), Action: r.Decision.Action.String(),
 		Threats: scan.SafeThreats(v.Threats), Engine: v.Engine, Object: v.Object,
 		Objects: r.Objects, Size: r.Size, Policy: r.Policy, Detail: v.Detail,
+	}
+	if c.Explain {
+		line.Tree = objectLines(r.Tree)
 	}
 	if r.SHA256 != [32]byte{} {
 		line.SHA256 = hex.EncodeToString(r.SHA256[:])
@@ -158,8 +165,10 @@ func (c scanCommand) print(w io.Writer, l scanLine) error {
 	if l.Detail != "" {
 		text += ": " + printable(l.Detail)
 	}
-	_, err := fmt.Fprintln(w, text)
-	return err
+	if _, err := fmt.Fprintln(w, text); err != nil {
+		return err
+	}
+	return printTree(w, l.Tree)
 }
 
 // printable makes foreign text safe for a terminal: what is not printable is
