@@ -174,41 +174,48 @@ func overWire(x toxic, w want) func(t *testing.T) *hurtEngine {
 // withFullBacklog is a listener that nobody accepts from and that has no room left.
 func withFullBacklog(family int, w want) func(t *testing.T) *hurtEngine {
 	return func(t *testing.T) *hurtEngine {
-		fd, err := syscall.Socket(family, syscall.SOCK_STREAM, 0)
+		name := fullBacklog(t, family)
+		return &hurtEngine{addresses: []string{name}, want: w, within: time.Second, hurt: probed}
+	}
+}
+
+// fullBacklog is the address of such a listener.
+func fullBacklog(t *testing.T, family int) string {
+	t.Helper()
+	fd, err := syscall.Socket(family, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	path := filepath.Join(shortTemp(t), "full.sock")
+	var at syscall.Sockaddr = &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	if family == syscall.AF_UNIX {
+		at = &syscall.SockaddrUnix{Name: path}
+	}
+	if err := syscall.Bind(fd, at); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	network, address, name := "unix", path, "unix:"+path
+	if family == syscall.AF_INET {
+		bound, err := syscall.Getsockname(fd)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = syscall.Close(fd) })
-		path := filepath.Join(shortTemp(t), "full.sock")
-		var at syscall.Sockaddr = &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-		if family == syscall.AF_UNIX {
-			at = &syscall.SockaddrUnix{Name: path}
-		}
-		if err := syscall.Bind(fd, at); err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Listen(fd, 0); err != nil {
-			t.Fatal(err)
-		}
-		network, address, name := "unix", path, "unix:"+path
-		if family == syscall.AF_INET {
-			bound, err := syscall.Getsockname(fd)
-			if err != nil {
-				t.Fatal(err)
-			}
-			network, address = "tcp", fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port)
-			name = address
-		}
-		for range 10 {
-			conn, err := net.DialTimeout(network, address, 300*time.Millisecond)
-			if err != nil {
-				return &hurtEngine{addresses: []string{name}, want: w, within: time.Second, hurt: probed}
-			}
-			t.Cleanup(func() { _ = conn.Close() })
-		}
-		t.Fatal("the backlog takes more than 10 connections")
-		return nil
+		network, address = "tcp", fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port)
+		name = address
 	}
+	for range 10 {
+		conn, err := net.DialTimeout(network, address, 300*time.Millisecond)
+		if err != nil {
+			return name
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	t.Fatal("the backlog takes more than 10 connections")
+	return ""
 }
 
 // shortTemp is a folder whose path leaves room for a unix socket's name.
@@ -414,13 +421,4 @@ func tellsAge(t *testing.T, f *faultRun) string {
 		t.Errorf("the signatures are said to be %v old", age)
 	}
 	return fmt.Sprintf(", age %v in the metric", age.Round(time.Hour))
-}
-
-// elsewhere are cases that other tests hold, or that do not apply.
-func elsewhere() [][4]string {
-	return [][4]string{
-		{"F-16", "0 bytes or half are sent", "clamd", "a mutation of our own code: the byte counter's tests in scan/clamd"},
-		{"F-17", "answers of the service", "cloudmersive", "the tests of scan/cloudmersive and TestErroringEngine"},
-		{"F-18", "answers of the server", "icap", "the tests of scan/icap"},
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -91,6 +92,7 @@ type Server struct {
 	handlers sync.WaitGroup
 
 	mu         sync.Mutex
+	proxy      string // clients reach it there
 	fault      Fault
 	conns      map[net.Conn]struct{}
 	accepted   int
@@ -141,6 +143,21 @@ func (s *Server) URL() string {
 		scheme = "icaps://"
 	}
 	return scheme + s.listener.Addr().String() + "/scan"
+}
+
+// Behind says that clients reach it through a proxy at that host:port, which is
+// then its authority.
+func (s *Server) Behind(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.proxy = address
+}
+
+// owns reports whether a host is the server's own authority.
+func (s *Server) owns(scheme, host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.HasPrefix(s.URL(), scheme+host) || s.proxy != "" && host == s.proxy
 }
 
 // CAFile is the certificate of the authority, for a server with TLS.

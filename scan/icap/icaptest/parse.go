@@ -63,7 +63,7 @@ func (s *session) checkHead(r *Request) error {
 	}
 	_, rest, ok := strings.Cut(r.URI, "://")
 	host, _, _ := strings.Cut(rest, "/")
-	if !ok || !strings.HasPrefix(s.server.URL(), r.URI[:strings.Index(r.URI, "://")+3]+host) {
+	if !ok || !s.server.owns(r.URI[:strings.Index(r.URI, "://")+3], host) {
 		return rudely("URI %q is not an absolute one of this server", r.URI)
 	}
 	if got := r.Header["host"]; len(got) != 1 || got[0] != host {
