@@ -31,6 +31,8 @@ type RealOptions struct {
 	Conf []string
 	// NDB are more lines of the signature database, in ClamAV's .ndb form.
 	NDB []string
+	// HDB are lines of a database of digests: MD5:size:name.
+	HDB []string
 }
 
 // Real is a running clamd.
@@ -139,6 +141,11 @@ func (r *Real) writeFiles(port int, o RealOptions) (string, error) {
 	}
 	if err := os.WriteFile(filepath.Join(database, "t.ndb"), []byte(o.database()), 0o600); err != nil {
 		return "", err
+	}
+	if len(o.HDB) > 0 {
+		if err := os.WriteFile(filepath.Join(database, "t.hdb"), []byte(strings.Join(o.HDB, "\n")+"\n"), 0o600); err != nil {
+			return "", err
+		}
 	}
 	lines := append([]string{
 		"Foreground yes",
