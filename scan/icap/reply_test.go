@@ -173,7 +173,7 @@ func proves(raw string, a asked) bool {
 	if !ok || !a.whole || len(head) > maxHead {
 		return false
 	}
-	named := regexp.MustCompile(`(?im)^(x-infection-found|x-virus-id|x-blocked-reason|x-response-info:\s*blocked|x-violations-found:(\s*[^0\s]|\s*0\S*[1-9]))`)
+	named := regexp.MustCompile(`(?im)^((x-infection-found|x-virus-id|x-blocked-reason)[ \t]*:|x-response-info:\s*blocked|x-violations-found:(\s*[^0\s]|\s*0\S*[1-9]))`)
 	if named.MatchString(head) {
 		return false
 	}
