@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
@@ -197,5 +198,19 @@ func readYAML(t *testing.T, file string, into any) {
 	}
 	if err := yaml.Unmarshal(text, into); err != nil {
 		t.Fatalf("%s: %v", file, err)
+	}
+}
+
+// await repeats what takes a moment to come true, until it names no fault.
+func await(t *testing.T, fault func() string) {
+	t.Helper()
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		why := fault()
+		if why == "" {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatal(why)
+		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/portcullis-av/portcullis/e2e/rig"
 )
@@ -78,16 +77,14 @@ func TestClamdHasTheLimitsThatThePoliciesNeed(t *testing.T) {
 			t.Log(p.Tail(20))
 		}
 	})
-	for until := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	await(t, func() string {
 		c, err := net.Dial("unix", filepath.Join(dir, "clamd.ctl"))
-		if err == nil {
-			_ = c.Close()
-			break
+		if err != nil {
+			return err.Error()
 		}
-		if time.Now().After(until) {
-			t.Fatal(err)
-		}
-	}
+		_ = c.Close()
+		return ""
+	})
 	config := placed(t, place.Replace(data(all, "portcullis", "portcullis.yaml")))
 	if out, code := portcullis(t, "check", "--config", config, "--engines"); code != 0 {
 		t.Errorf("check ends with %d: %s", code, out)

@@ -189,16 +189,12 @@ func liveMetrics(t *testing.T) (names, labels []string) {
 	write(t, config, fmt.Sprintf("listen: {extproc: %q, admin: %q}\ncache: {redis: {address: \"127.0.0.1:1\"}}\ndrain: {grace: 0s}\n"+
 		"engines: [{name: clamav, clamd: {addresses: [%q]}}]\n", door, admin, clamd.Address()))
 	startGate(t, config)
-	probe := []string{"probe", "--extproc", door}
-	for until := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		out, code := portcullis(t, probe...)
-		if code == 0 {
-			break
+	await(t, func() string {
+		if out, code := portcullis(t, "probe", "--extproc", door); code != 0 {
+			return "no verdict: " + out
 		}
-		if time.Now().After(until) {
-			t.Fatalf("no verdict: %s", out)
-		}
-	}
+		return ""
+	})
 	text := get(t, "http://"+admin+"/metrics")
 	m, err := rig.ParseMetrics(text)
 	if err != nil {

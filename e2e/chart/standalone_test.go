@@ -2,6 +2,7 @@ package chart_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/portcullis-av/portcullis/cmd/portcullis/app"
 	"github.com/portcullis-av/portcullis/e2e/rig"
@@ -64,17 +64,12 @@ func TestStandaloneBlocksEICAR(t *testing.T) {
 				a := strings.NewReplacer("portcullis.portcullis.svc:10000", address, "portcullis-metrics.portcullis.svc:9101", upstream).Replace(a.(string))
 				args = append(args, a)
 			}
-			until := time.Now().Add(30 * time.Second)
-			for {
-				out, code := portcullis(t, args...)
-				if code == 0 {
-					break
+			await(t, func() string { // the first canary, Envoy's first health check
+				if out, code := portcullis(t, args...); code != 0 {
+					return fmt.Sprintf("%q ends with %d: %s\n%s", args, code, out, e.Tail(10))
 				}
-				if time.Now().After(until) {
-					t.Fatalf("%q ends with %d: %s\n%s", args, code, out, e.Tail(10))
-				}
-				time.Sleep(50 * time.Millisecond) // the first canary, Envoy's first health check
-			}
+				return ""
+			})
 		})
 	}
 }
