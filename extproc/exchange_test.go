@@ -218,7 +218,9 @@ func TestChangedInTheSpool(t *testing.T) {
 // rotten is a store whose bodies come back with one bit changed.
 type rotten struct{ scan.Store }
 
-func (r rotten) Open(limit int64) scan.Body { return rottenBody{r.Store.Open(limit)} }
+func (r rotten) Open(limit int64, digest bool) scan.Body {
+	return rottenBody{r.Store.Open(limit, digest)}
+}
 
 type rottenBody struct{ scan.Body }
 

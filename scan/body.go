@@ -24,6 +24,8 @@ type Body interface {
 	// Size is the number of bytes held so far.
 	Size() int64
 	// SHA256 is the digest of all bytes, valid once sealed: what the object is.
+	// A body that was opened without it reads itself once, by whoever asks first;
+	// it is zero if that fails.
 	SHA256() [32]byte
 	// Checksum is the CRC-32C (Castagnoli) of the bytes held so far. Whoever
 	// reads the body back to send it on compares: it tells whether memory or
@@ -41,8 +43,9 @@ type Body interface {
 
 // Store opens bodies against one shared budget of memory and disk.
 type Store interface {
-	// Open returns an empty body that takes at most limit bytes.
-	Open(limit int64) Body
+	// Open returns an empty body that takes at most limit bytes. digest says that
+	// its SHA256 will be wanted, so that it is taken while the body arrives.
+	Open(limit int64, digest bool) Body
 }
 
 // Labels are what the sender says about a body; all of it untrusted.

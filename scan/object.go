@@ -21,7 +21,7 @@ type Object struct {
 	ContentType string
 	// Size is the number of bytes in Content.
 	Size int64
-	// SHA256 is the digest of Content.
+	// SHA256 is the digest of Content, if it is known already; see Digest.
 	SHA256 [32]byte
 	// Content is read by several engines at once; it stays readable until the
 	// Scan call that was given the object returns.
@@ -30,6 +30,19 @@ type Object struct {
 
 // Reader returns a new reader over the whole content.
 func (o Object) Reader() *io.SectionReader { return io.NewSectionReader(o.Content, 0, o.Size) }
+
+// Digest is the SHA-256 of the content, taken now if it has to be and the content
+// can (a [Body] does it once). Zero: it is not to be had. An engine that needs it
+// for its verdict must take that for an error.
+func (o Object) Digest() [32]byte {
+	if o.SHA256 != [32]byte{} {
+		return o.SHA256
+	}
+	if c, ok := o.Content.(interface{ SHA256() [32]byte }); ok {
+		return c.SHA256()
+	}
+	return [32]byte{}
+}
 
 // Engine judges one object.
 //

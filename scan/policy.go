@@ -63,6 +63,9 @@ type Policy struct {
 	// MaxBodyBytes is the largest body held, in bytes of the wire body; larger
 	// is UNSCANNABLE(too-large).
 	MaxBodyBytes int64
+	// Digest says that an engine of the policy, or a cache before it, asks for the
+	// SHA-256 of every body, so that it is taken while the body arrives.
+	Digest bool
 	// ScanTimeout bounds unwrapping and scanning of one complete body.
 	ScanTimeout time.Duration
 	// UploadTimeout bounds the time from a leg's headers to its end.

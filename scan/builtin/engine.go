@@ -78,10 +78,12 @@ func (e *Engine) Lists() []List { return e.lists }
 // Built is zero: lists do not say how old they are.
 func (e *Engine) Signatures(context.Context) (scan.Signatures, error) { return e.signatures, nil }
 
+var errNoDigest = errors.New("the content has no SHA-256 to compare with the hash lists")
+
 // Scan reads the object once and does not wait for anything. CLEAN means that
 // all o.Size bytes were read, that the EICAR test file is nowhere in them, and
-// that no list has the object's digest. SHA-256 is taken from o.SHA256; MD5 and
-// SHA-1 are computed if a list has an entry of the object's size.
+// that no list has the object's digest. SHA-256 is o.Digest; it, MD5 and
+// SHA-1 are taken if a list has an entry of the object's size.
 //
 // Errors are [*scan.Error]: KindSpool if the content could not be read whole,
 // unless the reader's own error carries a kind; KindTimeout or KindCanceled if
@@ -95,8 +97,14 @@ func (e *Engine) Scan(ctx context.Context, o scan.Object) (scan.Verdict, error) 
 	if err := ctx.Err(); err != nil {
 		return scan.Verdict{}, ended(err)
 	}
-	if name, ok := e.known.sha256.find(o.SHA256, o.Size); ok {
-		return scan.InfectedVerdict(name), nil
+	if e.known.sha256.concerns(o.Size) {
+		sum := o.Digest()
+		if sum == [32]byte{} {
+			return scan.Verdict{}, &scan.Error{Kind: scan.KindSpool, Op: "take the digest of an object", Err: errNoDigest}
+		}
+		if name, ok := e.known.sha256.find(sum, o.Size); ok {
+			return scan.InfectedVerdict(name), nil
+		}
 	}
 	w := e.windows.Get().(*window)
 	defer e.windows.Put(w)

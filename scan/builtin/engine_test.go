@@ -251,3 +251,31 @@ func TestCanceledBetweenWindows(t *testing.T) {
 		t.Errorf("verdict %+v, error %v, want canceled", v, err)
 	}
 }
+
+// digested is content that takes its digest when it is asked for.
+type digested struct {
+	*bytes.Reader
+	sum [32]byte
+}
+
+func (d digested) SHA256() [32]byte { return d.sum }
+
+// A digest that was not taken yet is asked for, and without one there is no CLEAN
+// where a list could name the content.
+func TestListedWithoutADigestYet(t *testing.T) {
+	bad := []byte("listed")
+	sum := sha256.Sum256(bad)
+	e := newEngine(t, fmt.Sprintf("%x:%d:Listed:73", sum, len(bad)))
+	scanned := func(content []byte, sum [32]byte) (scan.Verdict, error) {
+		return e.Scan(t.Context(), scan.Object{Size: int64(len(content)), Content: digested{bytes.NewReader(content), sum}})
+	}
+	if v, err := scanned(bad, sum); err != nil || v.Outcome != scan.OutcomeInfected {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if v, err := scanned(bad, [32]byte{}); scan.KindOf(err) != scan.KindSpool {
+		t.Errorf("without a digest: %+v, %v", v, err)
+	}
+	if v, err := scanned([]byte("of another size"), [32]byte{}); err != nil || v.Outcome != scan.OutcomeClean {
+		t.Errorf("no list concerns it: %+v, %v", v, err)
+	}
+}

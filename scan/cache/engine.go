@@ -53,7 +53,10 @@ func (e *Engine) Name() string { return e.name }
 // error of KindInternal. After ctx's deadline it returns when the engine does, or
 // for a caller that joined the scan of others, half a second later at most.
 func (e *Engine) Scan(ctx context.Context, o scan.Object) (scan.Verdict, error) {
-	if e.cache.off || o.Size <= 0 || o.SHA256 == [32]byte{} {
+	if e.cache.off || o.Size <= 0 {
+		return e.engine.Scan(ctx, o)
+	}
+	if o.SHA256 = o.Digest(); o.SHA256 == [32]byte{} {
 		return e.engine.Scan(ctx, o)
 	}
 	if err := ctx.Err(); err != nil {

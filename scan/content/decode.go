@@ -89,7 +89,7 @@ func (g guard) Read(p []byte) (n int, err error) {
 func (w *walk) expand(n *node, r io.Reader, wrapped int64) (decoded, error) {
 	block := w.u.pools.block()
 	defer w.u.pools.giveBlock(block)
-	layer := w.u.config.Store.Open(w.limits.MaxExpandedBytes - w.expanded)
+	layer := w.u.config.Store.Open(w.limits.MaxExpandedBytes-w.expanded, true)
 	w.layers.bodies = append(w.layers.bodies, layer)
 	for idle := 0; ; {
 		if err := w.ctx.Err(); err != nil {

@@ -28,7 +28,7 @@ type memoryStore struct {
 	fail error // what every Write returns
 }
 
-func (s *memoryStore) Open(limit int64) scan.Body {
+func (s *memoryStore) Open(limit int64, _ bool) scan.Body {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open++

@@ -41,7 +41,7 @@ func (s *sink) flush() error {
 		return nil
 	}
 	if s.body == nil {
-		s.body = s.w.u.config.Store.Open(s.w.limits.MaxExpandedBytes)
+		s.body = s.w.u.config.Store.Open(s.w.limits.MaxExpandedBytes, true)
 		s.w.layers.bodies = append(s.w.layers.bodies, s.body)
 	}
 	if ok, err := s.w.keep(s.n, s.body, s.buf); err != nil || !ok {

@@ -191,6 +191,7 @@ func (w *walk) report(up *node, p piece, o scan.Object) error {
 	o.Path = up.obj.Path + "/" + p.word
 	o.Name = clip(p.name, maxName)
 	o.ContentType = p.contentType
+	w.knowRoot(up)
 	for a := up; a != nil; a = a.up {
 		if a.obj.SHA256 == o.SHA256 && (p.kind == byArchive || p.kind == byCoding) {
 			return w.bomb(up, "contains itself: "+p.word)
@@ -211,6 +212,20 @@ func (w *walk) report(up *node, p piece, o scan.Object) error {
 	n.levels[p.kind]++
 	w.todo = append(w.todo, n)
 	return nil
+}
+
+// knowRoot takes the root's digest when there is something to compare it with: a
+// body with nothing inside needs none.
+func (w *walk) knowRoot(inside *node) {
+	if w.root.SHA256 != [32]byte{} {
+		return
+	}
+	w.root.SHA256 = w.root.Digest()
+	for n := inside; n != nil; n = n.up {
+		if n.up == nil {
+			n.obj.SHA256 = w.root.SHA256
+		}
+	}
 }
 
 // announce calls found once a digest.

@@ -129,15 +129,24 @@ func (f *Fleet) admit(ctx context.Context, o scan.Object) (scan.Verdict, bool) {
 	if end, ok := ctx.Deadline(); ok {
 		left = time.Until(end)
 	}
+	sum := f.sumIf(f.poison.some.Load(), o)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
 	f.budget.request(now)
-	v, refused := f.poison.refuses(o.SHA256, left, now)
+	v, refused := f.poison.refuses(sum, left, now)
 	if refused {
 		f.refused++
 	}
 	return v, refused
+}
+
+// sumIf is the digest of o if it is wanted: taking it may mean to read o again.
+func (f *Fleet) sumIf(wanted bool, o scan.Object) [32]byte {
+	if !wanted {
+		return [32]byte{}
+	}
+	return o.Digest()
 }
 
 // attempt is what asking one instance came to.
@@ -170,12 +179,24 @@ func (f *Fleet) attempt(ctx context.Context, o scan.Object, avoid *member, patie
 	suspect := time.AfterFunc(f.opts.CanaryInterval/suspicion, func() { f.suspect(c) })
 	defer suspect.Stop()
 	content := &touched{ReaderAt: o.Content}
-	sum := o.SHA256
-	o.Content = content
+	asked := o
+	asked.Content = content
 	a.err = errPanicked // stays when the engine panics, which is the caller's to recover
-	defer func() { a.verdict, a.err = f.release(c, sum, content.read.Load(), a.verdict, a.err) }()
-	a.verdict, a.err = c.member.Engine.Scan(ctx, o)
+	defer func() {
+		sum := f.sumIf(suspicious(a.err) || f.poison.some.Load(), o)
+		a.verdict, a.err = f.release(c, sum, content.read.Load(), a.verdict, a.err)
+	}()
+	a.verdict, a.err = c.member.Engine.Scan(ctx, asked)
 	return a
+}
+
+// suspicious reports whether the content may be to blame for a failure.
+func suspicious(err error) bool {
+	if err == nil {
+		return false
+	}
+	kind := scan.KindOf(err)
+	return kind == scan.KindTimeout || kind == scan.KindUnreachable
 }
 
 var errPanicked = &scan.Error{Kind: scan.KindInternal, Op: "scan", Err: errors.New("the engine panicked")}
@@ -205,6 +226,9 @@ func (t *touched) ReadAt(p []byte, off int64) (int, error) {
 	t.read.Store(true)
 	return t.ReaderAt.ReadAt(p, off)
 }
+
+// SHA256 is the content's own, if it has one.
+func (t *touched) SHA256() [32]byte { return scan.Object{Content: t.ReaderAt}.Digest() }
 
 // mayRetry takes a retry from the budget if there is one and time for it.
 func (f *Fleet) mayRetry(ctx context.Context) bool {

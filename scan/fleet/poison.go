@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"container/list"
+	"sync/atomic"
 	"time"
 
 	"github.com/portcullis-av/portcullis/scan"
@@ -22,7 +23,8 @@ const (
 // engines could send anything.
 type poison struct {
 	struck map[[32]byte]*list.Element
-	order  *list.List // of *strikes, the latest first
+	order  *list.List  // of *strikes, the latest first
+	some   atomic.Bool // struck is not empty; may be read without the fleet's lock
 }
 
 type strikes struct {
@@ -121,6 +123,7 @@ func (p *poison) strike(sum [32]byte, now time.Duration) *strikes {
 	}
 	s := &strikes{sum: sum, at: now}
 	p.struck[sum] = p.order.PushFront(s)
+	p.some.Store(true)
 	return s
 }
 
@@ -134,6 +137,7 @@ func (p *poison) forgive(sum [32]byte) {
 func (p *poison) remove(e *list.Element) {
 	delete(p.struck, e.Value.(*strikes).sum)
 	p.order.Remove(e)
+	p.some.Store(len(p.struck) > 0)
 }
 
 func tooSlow() scan.Verdict {

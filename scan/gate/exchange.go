@@ -84,7 +84,7 @@ func (x *Exchange) Plan(l scan.Leg, h Head, delivered bool) Plan {
 		}
 		s.partial = &v
 	}
-	s.body = x.setup.Store.Open(x.policy.MaxBodyBytes)
+	s.body = x.setup.Store.Open(x.policy.MaxBodyBytes, x.policy.Digest)
 	return Plan{Hold: true}
 }
 

@@ -58,7 +58,7 @@ func (s scanning) judge(ctx context.Context, body scan.Body, name string, labels
 	ctx, cancel := context.WithTimeout(ctx, s.policy.ScanTimeout)
 	defer cancel()
 
-	root := scan.Object{Path: "body", Name: name, Size: body.Size(), SHA256: body.SHA256(), Content: body}
+	root := scan.Object{Path: "body", Name: name, Size: body.Size(), Content: body}
 	if len(labels.ContentType) == 1 {
 		root.ContentType = labels.ContentType[0]
 	}

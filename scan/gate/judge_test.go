@@ -278,7 +278,7 @@ func TestWhatAnEngineGets(t *testing.T) {
 		x.Judge(t.Context(), scan.Request, func(j gate.Judgement) { done <- j })
 		<-done
 		x.Finish("complete")
-		if string(content) != "abcdef" || got.Size != 6 || got.SHA256 != want || got.Path != "body" || got.ContentType != c.want || got.Name != "" {
+		if string(content) != "abcdef" || got.Size != 6 || got.Digest() != want || got.Path != "body" || got.ContentType != c.want || got.Name != "" {
 			t.Errorf("%s: the engine got %+v with %q", name, got, content)
 		}
 	}

@@ -167,7 +167,7 @@ type store struct {
 	bodies []*memory
 }
 
-func (s *store) Open(limit int64) scan.Body {
+func (s *store) Open(limit int64, _ bool) scan.Body {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &memory{store: s, limit: limit}

@@ -51,7 +51,7 @@ func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (Sin
 		r.Decision = x.decide(scan.Request, *x.broken)
 		return r, nil
 	}
-	l.body = x.setup.Store.Open(x.policy.MaxBodyBytes)
+	l.body = x.setup.Store.Open(x.policy.MaxBodyBytes, true)
 	v, err := x.fill(l.body, content)
 	if err != nil {
 		return r, err

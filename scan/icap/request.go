@@ -48,7 +48,7 @@ func (e *Engine) request(s service, o scan.Object) (request, error) {
 	}
 	r := request{preview: -1, asked: asked{
 		method: s.method, allow204: s.allow204, whole: true,
-		size: o.Size, sum: o.SHA256, acceptEcho: e.acceptEcho,
+		size: o.Size, sum: o.Digest(), acceptEcho: e.acceptEcho,
 	}}
 	r.asked.requestLine = "POST /" + percentEncoded(name) + " HTTP/1.1"
 	encapsulated, message := e.message(s.method, r.asked.requestLine, name, o.Size)

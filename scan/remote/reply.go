@@ -49,11 +49,17 @@ func judgeClean(v scan.Verdict, r *scanv1.ScanResponse, o scan.Object) (scan.Ver
 	switch {
 	case v.Cause != scan.CauseScanned || len(v.Threats) > 0:
 		return scan.Verdict{}, protocolError("CLEAN, cause %.100q, with %d threats", v.Cause, len(v.Threats))
-	case r.GetSize() != o.Size || r.GetSha256() != hex.EncodeToString(o.SHA256[:]):
+	case r.GetSize() != o.Size || r.GetSha256() != digestOf(o):
 		return scan.Verdict{}, protocolError("CLEAN for another object: %d of %d bytes, digest %.64q", r.GetSize(), o.Size, r.GetSha256())
 	}
 	v.Outcome = scan.OutcomeClean
 	return v, nil
+}
+
+// digestOf is what the reply to o must repeat.
+func digestOf(o scan.Object) string {
+	sum := o.Digest()
+	return hex.EncodeToString(sum[:])
 }
 
 func protocolError(format string, args ...any) error {

@@ -19,9 +19,10 @@ type body struct {
 	pool  *Pool
 	limit int64
 	size  int64
-	hash  hash.Hash
+	hash  hash.Hash // nil: the digest is taken when somebody asks for it
 	crc   uint32
 	sum   [sha256.Size]byte
+	asked sync.Once
 
 	// In memory: slabs[i] ends at offset ends[i], and the last may have room
 	// left; charged is what the memory budget was charged.
@@ -41,8 +42,12 @@ type body struct {
 
 var errClosed = &scan.Error{Kind: scan.KindInternal, Op: "read a body that was closed"}
 
-func newBody(p *Pool, limit int64) *body {
-	return &body{pool: p, limit: limit, hash: sha256.New()}
+func newBody(p *Pool, limit int64, digest bool) *body {
+	b := &body{pool: p, limit: limit}
+	if digest {
+		b.hash = sha256.New()
+	}
+	return b
 }
 
 func (b *body) Write(p []byte) (int, error) {
@@ -55,7 +60,9 @@ func (b *body) Write(p []byte) (int, error) {
 		}
 		return 0, err
 	}
-	b.hash.Write(p)
+	if b.hash != nil {
+		b.hash.Write(p)
+	}
 	b.crc = crc32.Update(b.crc, castagnoli, p)
 	return len(p), nil
 }
@@ -217,7 +224,6 @@ func (b *body) Seal() error {
 		return b.failed
 	}
 	if !b.sealed {
-		b.hash.Sum(b.sum[:0])
 		b.sealed = true
 	}
 	return nil
@@ -227,7 +233,21 @@ func (b *body) Size() int64 { return b.size }
 
 func (b *body) Checksum() uint32 { return b.crc }
 
-func (b *body) SHA256() [sha256.Size]byte { return b.sum }
+func (b *body) SHA256() [sha256.Size]byte {
+	if !b.sealed {
+		return b.sum
+	}
+	b.asked.Do(func() {
+		if b.hash == nil {
+			b.hash = sha256.New()
+			if n, err := io.Copy(b.hash, io.NewSectionReader(b, 0, b.size)); err != nil || n != b.size {
+				return // whoever reads the content gets the error
+			}
+		}
+		b.hash.Sum(b.sum[:0])
+	})
+	return b.sum
+}
 
 func (b *body) ReadAt(p []byte, off int64) (int, error) {
 	switch {

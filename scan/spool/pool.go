@@ -56,9 +56,9 @@ func New(cfg Config) (*Pool, error) {
 }
 
 // Open returns an empty body that takes at most limit bytes.
-func (p *Pool) Open(limit int64) scan.Body {
+func (p *Pool) Open(limit int64, digest bool) scan.Body {
 	p.bodies.Add(1)
-	return newBody(p, limit)
+	return newBody(p, limit, digest)
 }
 
 // Usage is a snapshot of what is held, in bytes and bodies.

@@ -54,7 +54,7 @@ func TestBytesComeBackAsTheyCame(t *testing.T) {
 				// Twice the mark, so that no more than it stays in memory.
 				p := newPool(t, spool.Config{MemoryBytes: max(2*mark, 1), BodyMemoryBytes: mark, DiskBytes: 1 << 30})
 				want := random(size)
-				b := p.Open(int64(size))
+				b := p.Open(int64(size), cut%2 == 0) // the digest on the way in, or when asked for
 				for at := 0; at < size; at += cut {
 					if err := write(b, want[at:min(at+cut, size)]); err != nil {
 						t.Fatal(err)
@@ -102,7 +102,7 @@ func readAll(t *testing.T, b scan.Body) []byte {
 // Write keeps a copy, so the caller may use its buffer again.
 func TestWriteCopies(t *testing.T) {
 	p := newPool(t, spool.Config{MemoryBytes: 1 << 20})
-	b := p.Open(1 << 20)
+	b := p.Open(1<<20, true)
 	defer b.Close()
 	buf := random(8192)
 	want := bytes.Clone(buf)
@@ -118,7 +118,7 @@ func TestWriteCopies(t *testing.T) {
 // One byte over the limit is refused, the bytes before it stay readable.
 func TestLimit(t *testing.T) {
 	p := newPool(t, spool.Config{MemoryBytes: 1 << 20})
-	b := p.Open(10)
+	b := p.Open(10, true)
 	defer b.Close()
 	if err := write(b, []byte("0123456789")); err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func TestLimit(t *testing.T) {
 func TestBudgets(t *testing.T) {
 	t.Run("memory only", func(t *testing.T) {
 		p := newPool(t, spool.Config{MemoryBytes: 150_000})
-		a, b := p.Open(1<<20), p.Open(1<<20)
+		a, b := p.Open(1<<20, true), p.Open(1<<20, true)
 		defer a.Close()
 		defer b.Close()
 		if err := write(a, random(90_000)); err != nil {
@@ -150,7 +150,7 @@ func TestBudgets(t *testing.T) {
 	})
 	t.Run("disk takes over, then is full", func(t *testing.T) {
 		p := newPool(t, spool.Config{MemoryBytes: 10_000, BodyMemoryBytes: 10_000, DiskBytes: 50_000})
-		b := p.Open(1 << 20)
+		b := p.Open(1<<20, true)
 		defer b.Close()
 		want := random(45_000)
 		if err := errors.Join(write(b, want[:9000]), write(b, want[9000:])); err != nil {
@@ -178,7 +178,7 @@ func TestBudgets(t *testing.T) {
 		if err := os.Remove(dir); err != nil {
 			t.Fatal(err)
 		}
-		b := p.Open(1 << 20)
+		b := p.Open(1<<20, true)
 		defer b.Close()
 		if err := write(b, random(6000)); scan.KindOf(err) != scan.KindSpool {
 			t.Fatalf("got %v, want spool", err)
@@ -190,7 +190,7 @@ func TestBudgets(t *testing.T) {
 // moves to disk when it is not.
 func TestMark(t *testing.T) {
 	p := newPool(t, spool.Config{MemoryBytes: 1 << 20, BodyMemoryBytes: 64 << 10, DiskBytes: 1 << 30})
-	a, b := p.Open(1<<30), p.Open(1<<30)
+	a, b := p.Open(1<<30, true), p.Open(1<<30, true)
 	defer a.Close()
 	defer b.Close()
 	if err := write(a, random(400<<10)); err != nil {
@@ -214,7 +214,7 @@ func TestMark(t *testing.T) {
 // A trickle of single bytes costs no more than what it holds, and a little.
 func TestTrickle(t *testing.T) {
 	p := newPool(t, spool.Config{MemoryBytes: 1 << 20, BodyMemoryBytes: 1 << 20, DiskBytes: 1 << 20})
-	b := p.Open(1 << 20)
+	b := p.Open(1<<20, true)
 	defer b.Close()
 	for i := range 60 {
 		if err := write(b, []byte{byte(i)}); err != nil {
@@ -238,7 +238,7 @@ func TestNewRefuses(t *testing.T) {
 // A closed body gives an error, never old bytes.
 func TestClosedBody(t *testing.T) {
 	p := newPool(t, spool.Config{MemoryBytes: 1 << 20})
-	b := p.Open(100)
+	b := p.Open(100, true)
 	if err := errors.Join(write(b, []byte("abc")), b.Seal(), b.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func BenchmarkHold100MiB(b *testing.B) {
 			b.SetBytes(100 << 20)
 			b.ReportAllocs()
 			for b.Loop() {
-				body := p.Open(1 << 30)
+				body := p.Open(1<<30, true)
 				for range 1600 {
 					if err := write(body, chunk); err != nil {
 						b.Fatal(err)
@@ -272,5 +272,36 @@ func BenchmarkHold100MiB(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A digest that was not taken on the way in is taken once, of sealed bytes only,
+// and is none at all where they cannot be read.
+func TestLateDigest(t *testing.T) {
+	p := newPool(t, spool.Config{MemoryBytes: 1 << 20})
+	b, gone := p.Open(10, false), p.Open(10, false)
+	for _, one := range []scan.Body{b, gone} {
+		if err := write(one, []byte("abc")); err != nil {
+			t.Fatal(err)
+		}
+		if one.SHA256() != [32]byte{} {
+			t.Error("a digest before the end")
+		}
+		if err := one.Seal(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if gone.SHA256() != [32]byte{} {
+		t.Error("a digest of what is gone")
+	}
+	want := sha256.Sum256([]byte("abc"))
+	if first, second := b.SHA256(), b.SHA256(); first != want || second != want {
+		t.Errorf("%x, then %x", first, second)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -361,12 +361,12 @@ func policiesOf(m *configv1.Config) []scan.Policy {
 		q := scan.Policy{
 			Name: p.GetName(), Revision: revision(m, p), Engines: p.GetEngines(),
 			ScanRequest: p.GetRequest() == "scan", ScanResponse: p.GetResponse() == "scan",
-			MaxBodyBytes: p.GetMaxBodyBytes(),
-			ScanTimeout:  p.GetScanTimeout().AsDuration(), UploadTimeout: p.GetUploadTimeout().AsDuration(),
+			MaxBodyBytes: p.GetMaxBodyBytes(), Digest: wantDigest(m, p.GetEngines()),
+			ScanTimeout: p.GetScanTimeout().AsDuration(), UploadTimeout: p.GetUploadTimeout().AsDuration(),
 			UploadIdleTimeout: p.GetUploadIdleTimeout().AsDuration(), UploadMinRate: p.GetUploadMinRate(),
 			FailOpen: p.GetFail() == "open", PassUnscannable: p.GetUnscannable() == "pass",
 			PassPartial: p.GetPartialContent() == "pass", PassCauses: causesOf(p.GetPassCauses()),
-			Enforce:     p.GetEnforce(), ShowThreats: p.GetShowThreats(),
+			Enforce: p.GetEnforce(), ShowThreats: p.GetShowThreats(),
 			Content: scan.ContentLimits{
 				MaxObjects: int(p.GetContent().GetMaxObjects()), MaxDepth: int(p.GetContent().GetMaxDepth()),
 				MaxCodings: int(p.GetContent().GetMaxCodings()), MaxExpandedBytes: p.GetContent().GetMaxExpandedBytes(),
@@ -380,6 +380,18 @@ func policiesOf(m *configv1.Config) []scan.Policy {
 		all = append(all, q)
 	}
 	return all
+}
+
+// wantDigest reports whether an engine of these asks for the digest of every
+// object: all do, or the cache before them, but a builtin one without lists.
+func wantDigest(m *configv1.Config, names []string) bool {
+	for _, e := range m.GetEngines() {
+		builtin, is := e.GetKind().(*configv1.Engine_Builtin)
+		if slices.Contains(names, e.GetName()) && (!is || len(builtin.Builtin.GetHashLists()) > 0) {
+			return true
+		}
+	}
+	return false
 }
 
 func causesOf(words []string) []scan.Cause {
