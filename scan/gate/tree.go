@@ -56,7 +56,7 @@ func treeOf(objects []scan.Object, verdicts []scan.Verdict, unwrapped scan.Verdi
 	for _, i := range order {
 		o := objects[i]
 		t.Objects = append(t.Objects, ObjectRecord{
-			Path: o.Path, Name: o.Name, Type: typeOf(o), Size: o.Size, SHA256: o.SHA256, Verdict: verdicts[i],
+			Path: o.Path, Name: o.Name, Type: typeOf(o), Size: o.Size, SHA256: o.Digest(), Verdict: verdicts[i],
 		})
 	}
 	return t
