@@ -41,11 +41,14 @@ func istioCases() map[string]IstioOptions {
 		Skip: []IstioRoute{{VirtualHost: "shop.example.com:443", Route: "metrics"}},
 	}
 	buffered := func(o IstioOptions) IstioOptions { o.Profile = Buffered; return o }
+	routes := workload
+	routes.Only = []IstioRoute{{VirtualHost: "inbound|http|8080", Route: "default"}}
 	return map[string]IstioOptions{
 		"istio-workload-duplex":   workload,
 		"istio-workload-buffered": buffered(workload),
 		"istio-gateway-duplex":    gateway,
 		"istio-gateway-buffered":  buffered(gateway),
+		"istio-workload-routes":   routes,
 		"everything": {
 			Profile: Adaptive, Name: "av", Namespace: "edge", Gateway: true, TargetGateway: "public",
 			Service: "gate", ServiceNamespace: "security", Port: 9443, ClusterDomain: "corp.internal",
@@ -107,7 +110,7 @@ func TestGoldenFiles(t *testing.T) {
 	want := []string{
 		"forward-proxy", "forward-proxy-tunnels",
 		"gateway-buffered", "gateway-duplex", "gateway-route",
-		"istio-gateway-buffered", "istio-gateway-duplex", "istio-workload-buffered", "istio-workload-duplex",
+		"istio-gateway-buffered", "istio-gateway-duplex", "istio-workload-buffered", "istio-workload-duplex", "istio-workload-routes",
 		"static-adaptive", "static-buffered", "static-duplex",
 	}
 	for _, name := range want {

@@ -45,7 +45,7 @@ func IstioYAML(o IstioOptions) ([]byte, error) {
 		annotate(child(child(n, "patch"), "value"), p.at, p.why)
 	}
 	out, err := printYAML(istioPreamble(o), &doc)
-	if err != nil || len(o.Skip) > 0 {
+	if err != nil || len(o.Skip) > 0 || len(o.Only) > 0 {
 		return out, err
 	}
 	example, err := o.skipExample()
@@ -136,6 +136,13 @@ func (o IstioOptions) patches() ([]configPatch, error) {
 		}
 		all = append(all, p)
 	}
+	for _, r := range o.Only {
+		p, err := o.onlyPatch(r)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
 	return all, nil
 }
 
@@ -146,6 +153,7 @@ func (o IstioOptions) filterPatch() (configPatch, error) {
 	if err != nil {
 		return configPatch{}, err
 	}
+	f.Disabled = len(o.Only) > 0
 	p, err := newPatch("HTTP_FILTER", "INSERT_BEFORE", f, patchMatch{
 		Context: o.context(),
 		Listener: &listenerMatch{FilterChain: filterChainMatch{
@@ -154,6 +162,9 @@ func (o IstioOptions) filterPatch() (configPatch, error) {
 	})
 	p.at, p.why = filterName, filterReasons(filterName+"/typed_config/", o.gate())
 	p.about = "The gate, last before the router: after authentication and after anything that changes a body."
+	if f.GetDisabled() {
+		p.why = append(p.why, reason{path: filterName + "/disabled", text: "Switched off but for the routes below. Whatever another route carries passes unscanned."})
+	}
 	return p, err
 }
 
@@ -202,17 +213,31 @@ func (o IstioOptions) clusterPatch() (configPatch, error) {
 }
 
 func (o IstioOptions) skipPatch(r IstioRoute) (configPatch, error) {
-	off, err := anypb.New(&extprocv3.ExtProcPerRoute{Override: &extprocv3.ExtProcPerRoute_Disabled{Disabled: true}})
+	p, err := o.routePatch(r, &extprocv3.ExtProcPerRoute{Override: &extprocv3.ExtProcPerRoute_Disabled{Disabled: true}})
+	p.why = []reason{{path: "typed_per_filter_config", text: "Neither leg of this route is scanned."}}
+	p.about = "A hole in the gate, on purpose."
+	return p, err
+}
+
+func (o IstioOptions) onlyPatch(r IstioRoute) (configPatch, error) {
+	p, err := o.routePatch(r, &routev3.FilterConfig{Config: &anypb.Any{}})
+	p.why = []reason{{path: "typed_per_filter_config", text: "Both legs of this route are scanned, with the filter's own settings."}}
+	p.about = "A route for which the gate is switched on."
+	return p, err
+}
+
+// routePatch gives one route settings of its own for the filter.
+func (o IstioOptions) routePatch(r IstioRoute, settings proto.Message) (configPatch, error) {
+	packed, err := anypb.New(settings)
 	if err != nil {
 		return configPatch{}, err
 	}
-	value := &routev3.Route{TypedPerFilterConfig: map[string]*anypb.Any{filterName: off}}
+	value := &routev3.Route{TypedPerFilterConfig: map[string]*anypb.Any{filterName: packed}}
 	p, err := newPatch("HTTP_ROUTE", "MERGE", value, patchMatch{
 		Context:            o.context(),
 		RouteConfiguration: &routeMatch{VHost: vhostMatch{Name: r.VirtualHost, Route: subName{Name: r.Route}}},
 	})
-	p.at, p.why = "route", []reason{{path: "typed_per_filter_config", text: "Neither leg of this route is scanned."}}
-	p.about = "A hole in the gate, on purpose."
+	p.at = "route"
 	return p, err
 }
 

@@ -41,6 +41,10 @@ type IstioOptions struct {
 	// Skip lists routes whose bodies are not scanned. Each is a hole in the
 	// gate; [IstioYAML] writes an example as a comment when there is none.
 	Skip []IstioRoute
+	// Only lists the routes whose bodies are scanned, when it is not all of them:
+	// the filter stands in the chain switched off, and these routes switch it on.
+	// Whatever another route carries passes unscanned.
+	Only []IstioRoute
 }
 
 // IstioRoute names a route as Istio does: for a gateway the virtual host is
@@ -48,6 +52,10 @@ type IstioOptions struct {
 // sidecar they are "inbound|http|PORT" and "default".
 type IstioRoute struct {
 	VirtualHost, Route string
+}
+
+func (r IstioRoute) incomplete() bool {
+	return strings.TrimSpace(r.VirtualHost) == "" || strings.TrimSpace(r.Route) == ""
 }
 
 func (o IstioOptions) withDefaults() IstioOptions {
@@ -119,9 +127,17 @@ func (o IstioOptions) check() error {
 		}
 	}
 	for _, r := range o.Skip {
-		if strings.TrimSpace(r.VirtualHost) == "" || strings.TrimSpace(r.Route) == "" {
+		if r.incomplete() {
 			fault("skip: %+v needs a virtual host and a route; without them it would skip every route", r)
 		}
+	}
+	for _, r := range o.Only {
+		if r.incomplete() {
+			fault("only: %+v needs a virtual host and a route; without them it would mean every route", r)
+		}
+	}
+	if len(o.Skip) > 0 && len(o.Only) > 0 {
+		fault("only: what is not listed is not scanned, so there is nothing to skip; leave one out")
 	}
 	return errors.Join(errs...)
 }

@@ -32,7 +32,7 @@ type values struct {
 			Gateway                 bool
 			Selector                map[string]string
 			TargetGateway           string `yaml:"targetGateway"`
-			Skip                    []struct {
+			Skip, Only              []struct {
 				VirtualHost string `yaml:"virtualHost"`
 				Route       string
 			}
@@ -135,6 +135,9 @@ func TestIstioIsTheGenerators(t *testing.T) {
 			}
 			for _, s := range w.Skip {
 				o.Skip = append(o.Skip, envoy.IstioRoute{VirtualHost: s.VirtualHost, Route: s.Route})
+			}
+			for _, s := range w.Only {
+				o.Only = append(o.Only, envoy.IstioRoute{VirtualHost: s.VirtualHost, Route: s.Route})
 			}
 			want, err := envoy.IstioYAML(o)
 			if err != nil {

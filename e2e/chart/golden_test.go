@@ -79,6 +79,7 @@ func TestNotesNameEveryHole(t *testing.T) {
 		"cloudmersive-tls": {"FAIL OPEN: policy default lets bodies pass unscanned while its engines fail."},
 		"istio-adaptive":   {"FAIL OPEN: policy uploads lets bodies pass that cannot be scanned.", "DETECT ONLY: policy default", "no replacement"},
 		"istio":            {"NOT SCANNED: route metrics of shop.example.com:443.", "NOT SCANNED: route default of inbound|http|8080.", "no replacement"},
+		"istio-routes":     {`NOT SCANNED: routes of istio-ingress/{"istio":"ingressgateway"} other than uploads of shop.example.com:443, uploads of shop.example.com:80.`, "no replacement"},
 		"clamd-sidecar":    nil,
 		"sidecar":          nil,
 	} {

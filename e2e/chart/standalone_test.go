@@ -11,8 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/portcullis-av/portcullis/cmd/portcullis/app"
 	"github.com/portcullis-av/portcullis/e2e/rig"
+	"github.com/portcullis-av/portcullis/envoy"
 )
 
 // What the chart writes for a standalone pod works: a real Envoy with its
@@ -71,6 +74,66 @@ func TestStandaloneBlocksEICAR(t *testing.T) {
 				return ""
 			})
 		})
+	}
+}
+
+// A real Envoy with the filter switched off in its chain scans the routes that
+// switch it on, by the very patches of the chart, and no other.
+func TestOnlyTheRoutesThatAreNamed(t *testing.T) {
+	t.Parallel()
+	binary, err := rig.FindEnvoy(t.Context())
+	if err != nil {
+		missing(t, err.Error())
+	}
+	patches := map[string]any{}
+	for _, p := range list(ofKind(rendered(t, "istio-routes"), "EnvoyFilter")[0], "spec", "configPatches") {
+		patches[text(p, "applyTo")] = at(p, "patch", "value")
+	}
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	defer origin.Close()
+	door, admin := freeAddress(t), freeAddress(t)
+	config := filepath.Join(t.TempDir(), "portcullis.yaml")
+	write(t, config, "listen: {extproc: \""+door+"\", admin: \""+admin+"\"}\ndrain: {grace: 0s}\n")
+	startGate(t, config)
+	static, err := envoy.StaticYAML(envoy.Options{
+		Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", Processor: door, Upstream: strings.TrimPrefix(origin.URL, "http://"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := objects(t, string(static))[0]
+	manager := at(tree, "static_resources", "listeners", 0, "filter_chains", 0, "filters", 0, "typed_config").(map[string]any)
+	filter := patches["HTTP_FILTER"].(map[string]any)
+	at(filter, "typed_config", "grpc_service", "envoy_grpc").(map[string]any)["cluster_name"] = "portcullis"
+	list(manager, "http_filters")[0] = filter
+	host := at(manager, "route_config", "virtual_hosts", 0).(map[string]any)
+	named := map[string]any{"match": map[string]any{"prefix": "/named"}, "route": map[string]any{"cluster": "upstream", "timeout": "0s"}}
+	for k, v := range patches["HTTP_ROUTE"].(map[string]any) {
+		named[k] = v
+	}
+	host["routes"] = append([]any{named}, list(host, "routes")...)
+	bootstrap, err := yaml.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := rig.StartEnvoy(rig.EnvoyOptions{Binary: binary, Dir: t.TempDir(), Config: bootstrap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Kill()
+	address, err := e.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, func() string {
+		if out, code := portcullis(t, "probe", "http://"+address+"/named"); code != 0 {
+			return out
+		}
+		return ""
+	})
+	out, code := portcullis(t, "probe", "http://"+address+"/other")
+	if code != 1 || !strings.Contains(out, "EICAR, the harmless test virus: passed") {
+		t.Errorf("another route: exit %d, %s", code, out)
 	}
 }
 

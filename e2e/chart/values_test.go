@@ -106,6 +106,7 @@ func TestValuesAreRefused(t *testing.T) {
 		"allow_macro":       `{engines: {cloudmersive: {settings: {advanced: {allow_macro: true}}}}}`,
 		"selctor":           `{mesh: istio, istio: {workloads: [{name: shop, namespace: shop, selctor: {app: shop}}]}}`,
 		"every pod of shop": `{mesh: istio, istio: {workloads: [{name: shop, namespace: shop}]}}`,
+		"skip and only":     `{mesh: istio, istio: {workloads: [{name: a, namespace: b, selector: {c: d}, skip: [{virtualHost: e, route: f}], only: [{virtualHost: e, route: g}]}]}}`,
 		"gateway: true":     `{mesh: istio, istio: {workloads: [{name: shop, namespace: shop, targetGateway: public}]}}`,
 		"a listener and a":  `{mesh: envoyGateway, envoyGateway: {targets: [{name: a, gateway: b, listener: c, route: d}]}}`,
 		"digest":            `{image: {digest: "sha256:1"}}`,

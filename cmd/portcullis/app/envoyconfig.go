@@ -72,6 +72,7 @@ type envoyIstioCommand struct {
 	ServiceNamespace string            `default:"portcullis" help:"Its namespace."`
 	Port             int               `default:"9100" help:"Its gRPC port."`
 	Skip             []string          `sep:"none" placeholder:"VHOST/ROUTE" help:"A route that is not scanned, by Istio's names for it; may be repeated. Each is a hole in the gate."`
+	Only             []string          `sep:"none" placeholder:"VHOST/ROUTE" help:"A route that is scanned, when not all of them shall be; may be repeated. Whatever another route carries passes unscanned."`
 }
 
 // Help is shown by --help.
@@ -82,19 +83,25 @@ func (envoyIstioCommand) Help() string {
 
 // Run prints the configuration.
 func (c envoyIstioCommand) Run(p Process) error {
-	var skip []envoy.IstioRoute
-	for _, s := range c.Skip {
-		vhost, route, _ := strings.Cut(s, "/")
-		skip = append(skip, envoy.IstioRoute{VirtualHost: vhost, Route: route})
-	}
 	text, err := envoy.IstioYAML(envoy.IstioOptions{
 		Profile: envoy.Profile(c.Profile), Name: c.Name, Namespace: c.Namespace, Gateway: c.Gateway, Selector: c.Selector,
 		TargetGateway: c.TargetGateway, Service: c.Service, ServiceNamespace: c.ServiceNamespace, Port: c.Port,
-		MaxBodyBytes: c.MaxBodyBytes, ScanTimeout: c.ScanTimeout, UploadTimeout: c.UploadTimeout, Policy: c.Policy, Skip: skip,
+		MaxBodyBytes: c.MaxBodyBytes, ScanTimeout: c.ScanTimeout, UploadTimeout: c.UploadTimeout, Policy: c.Policy,
+		Skip: istioRoutes(c.Skip), Only: istioRoutes(c.Only),
 	})
 	if err != nil {
 		return err
 	}
 	_, err = p.Stdout.Write(text)
 	return err
+}
+
+// istioRoutes reads VHOST/ROUTE; what is missing is the generator's to refuse.
+func istioRoutes(names []string) []envoy.IstioRoute {
+	var routes []envoy.IstioRoute
+	for _, n := range names {
+		vhost, route, _ := strings.Cut(n, "/")
+		routes = append(routes, envoy.IstioRoute{VirtualHost: vhost, Route: route})
+	}
+	return routes
 }

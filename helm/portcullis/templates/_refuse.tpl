@@ -36,6 +36,9 @@
 {{- if eq (empty .selector) (empty .targetGateway) -}}
 {{- fail (printf "istio.workloads: %s needs either a selector or a targetGateway; without one the filter would stand before every pod of %s" .name .namespace) -}}
 {{- end -}}
+{{- if and .skip .only -}}
+{{- fail (printf "istio.workloads: %s has skip and only; what only does not list is not scanned, so there is nothing to skip" .name) -}}
+{{- end -}}
 {{- if and .targetGateway (not .gateway) -}}
 {{- fail (printf "istio.workloads: %s has a targetGateway and so needs gateway: true" .name) -}}
 {{- end -}}
