@@ -48,7 +48,6 @@ func (c *Crew) serve(task func()) {
 	defer idle.Stop()
 	for {
 		task()
-		task = nil // what it holds must not live as long as the wait
 		idle.Reset(crewIdle)
 		select {
 		case task = <-c.tasks:
