@@ -18,6 +18,7 @@ PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GRPCURL := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
 HELM := helm.sh/helm/v4/cmd/helm@v4.3.1
+HELM3 := helm.sh/helm/v3/cmd/helm@v3.22.0
 HELM_DOCS := github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2
 KUBECONFORM := github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
 ENVOY_GATEWAY := github.com/envoyproxy/gateway/cmd/envoy-gateway@v1.9.1
@@ -126,7 +127,15 @@ $(eval $(call tool,helm-docs,$(HELM_DOCS)))
 $(eval $(call tool,kubeconform,$(KUBECONFORM)))
 
 .PHONY: chart-tools
-chart-tools: $(TOOLS)/helm $(TOOLS)/helm-docs $(TOOLS)/kubeconform $(CACHE)/schemas/_definitions.json ## Build what judges the Helm chart (minutes the first time).
+chart-tools: $(TOOLS)/helm $(TOOLS)/helm3/helm $(TOOLS)/helm-docs $(TOOLS)/kubeconform $(CACHE)/schemas/_definitions.json ## Build what judges the Helm chart (minutes the first time).
+
+# Both releases of Helm are in use, and both programs are called helm.
+$(TOOLS)/helm3/helm: $(TOOLS)/.$(subst /,_,$(HELM3))
+$(TOOLS)/.$(subst /,_,$(HELM3)):
+	@echo "install: go install $(HELM3) into $(TOOLS)/helm3"
+	@mkdir -p $(TOOLS)/helm3
+	@cd / && GOBIN=$(TOOLS)/helm3 CGO_ENABLED=0 go install -buildvcs=false -ldflags '-s -w' $(HELM3)
+	@touch $@
 
 $(CACHE)/schemas/_definitions.json: e2e/chart/schemas/main.go e2e/chart/schemas/openapi.go
 	go run ./e2e/chart/schemas $(CACHE)/schemas
@@ -152,6 +161,11 @@ $(eval $(call module_tool,pilot-discovery,istio,istio.io/istio/pilot/cmd/pilot-d
 
 .PHONY: mesh-tools
 mesh-tools: $(TOOLS)/egctl $(TOOLS)/envoy-gateway $(TOOLS)/kube-apiserver $(TOOLS)/kubectl $(TOOLS)/pilot-discovery ## Build the control planes that test-mesh starts (half an hour the first time).
+
+.PHONY: test-mesh
+test-mesh: mesh-tools $(TOOLS)/helm ## The gate in real meshes: Kubernetes' API server, istiod and Envoy Gateway with a real Envoy.
+	@./e2e/install mesh
+	PORTCULLIS_MESH_TOOLS=$(TOOLS) go test -count=1 -timeout 15m -v ./e2e/mesh
 
 .PHONY: grpcurl
 grpcurl: $(TOOLS)/grpcurl ## Install grpcurl, for the conversations in the README, and print its path.

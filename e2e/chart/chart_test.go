@@ -30,6 +30,10 @@ const (
 	// release, namespace: as in the docs.
 	release   = "portcullis"
 	namespace = "portcullis"
+
+	// kubernetes is the release that the chart is rendered for; a helm that was
+	// built without one takes 1.20.
+	kubernetes = "1.33.0"
 )
 
 // tool returns the path of a program that "make chart-tools" installs.
@@ -95,7 +99,13 @@ func valuesFile(set string) string { return filepath.Join(chartDir, "ci", set+"-
 // template renders the chart with further arguments of helm.
 func template(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	return run(t, tool(t, "helm"), append([]string{"template", release, chartDir, "--namespace", namespace}, args...)...)
+	return templateBy(t, "helm", args...)
+}
+
+func templateBy(t *testing.T, helm string, args ...string) (string, error) {
+	t.Helper()
+	args = append([]string{"template", release, chartDir, "--namespace", namespace, "--kube-version", kubernetes}, args...)
+	return run(t, tool(t, helm), args...)
 }
 
 // renderings holds what every set of values was rendered to, because all tests

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // golden compares got with a file, or rewrites it with -update.
@@ -42,9 +43,7 @@ func TestRenders(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden(t, path, got)
-			if _, err := run(t, tool(t, "helm"), "lint", "--strict", chartDir, "--namespace", namespace, "--values", valuesFile(set)); err != nil {
-				t.Error(err)
-			}
+			lint(t, "helm", set)
 		})
 	}
 	files, err := filepath.Glob(filepath.Join(goldenDir, "*.yaml"))
@@ -54,6 +53,30 @@ func TestRenders(t *testing.T) {
 	slices.Sort(there)
 	if d := cmp.Diff(there, files); d != "" {
 		t.Errorf("golden files of sets that are gone (-want +there):\n%s", d)
+	}
+}
+
+func lint(t *testing.T, helm, set string) {
+	t.Helper()
+	args := []string{"lint", "--strict", chartDir, "--namespace", namespace, "--kube-version", kubernetes, "--values", valuesFile(set)}
+	if _, err := run(t, tool(t, helm), args...); err != nil {
+		t.Error(err)
+	}
+}
+
+// Helm 3 renders the same objects as Helm 4.
+func TestRendersAlikeWithHelm3(t *testing.T) {
+	t.Parallel()
+	for _, set := range valueSets(t) {
+		got, err := templateBy(t, "helm3/helm", "--values", valuesFile(set))
+		if err != nil {
+			t.Fatal(err)
+		}
+		byName := cmpopts.SortSlices(func(a, b object) bool { return a.kind()+a.name() < b.kind()+b.name() })
+		if d := cmp.Diff(rendered(t, set), objects(t, got), byName); d != "" {
+			t.Errorf("%s (-helm 4 +helm 3):\n%s", set, d)
+		}
+		lint(t, "helm3/helm", set)
 	}
 }
 
