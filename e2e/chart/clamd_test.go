@@ -45,7 +45,7 @@ func TestClamdHasTheLimitsThatThePoliciesNeed(t *testing.T) {
 	if err != nil {
 		missing(t, err.Error())
 	}
-	dir, err := os.MkdirTemp("", "chart-clamd-") // short enough for a socket
+	dir, err := os.MkdirTemp("", "chart-clamd-") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
