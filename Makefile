@@ -53,9 +53,9 @@ demo: build ## Watch a real Envoy refuse malware; stays up until Ctrl-C (ONCE=1:
 
 .PHONY: test
 test: install chart-tools lint proto-check ## Everything: lint, unit, end-to-end and a few seconds of each fuzz target.
-	@rm -f $(CACHE)/engine-faults.txt
-	PORTCULLIS_FAULT_TABLE=$(CACHE)/engine-faults.txt go test -race -shuffle=on -timeout 40m ./...
-	@cat $(CACHE)/engine-faults.txt 2>/dev/null || echo "no table of engine faults: TestEngineFaults did not run"
+	@rm -f $(CACHE)/faults.txt
+	PORTCULLIS_FAULT_TABLE=$(CACHE)/faults.txt go test -race -shuffle=on -timeout 40m ./...
+	@cat $(CACHE)/faults.txt 2>/dev/null || echo "no table of faults: the end-to-end tests did not run"
 	@$(MAKE) --no-print-directory fuzz
 
 .PHONY: unit
@@ -65,6 +65,12 @@ unit: ## Only what needs nothing but Go, without the race detector.
 .PHONY: e2e
 e2e: install chart-tools ## Only the end-to-end tests.
 	go test -race -timeout 40m ./e2e/...
+
+SOAK ?= 1h
+
+.PHONY: soak
+soak: install ## A random fault every ten seconds at 70 % load, for SOAK (1h); SOAK_SEED=N repeats one.
+	SOAK=$(SOAK) go test ./e2e -run '^TestSoak$$' -v -timeout 48h
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (5s).

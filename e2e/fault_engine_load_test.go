@@ -158,7 +158,7 @@ func percentile(took []time.Duration, percent int) time.Duration {
 		return 0
 	}
 	slices.Sort(took)
-	return took[len(took)*percent/100]
+	return took[min(len(took)-1, len(took)*percent/100)]
 }
 
 // stoppedUnderLoad is a clamd that stands still and goes on: after the first

@@ -41,12 +41,16 @@ func WithTLS(notAfter time.Time) Option {
 	return func(s *Server) { s.certificate, s.certPEM = newCertificate(notAfter) }
 }
 
+// Forgetful keeps no record of requests, for tests that take long.
+func Forgetful() Option { return func(s *Server) { s.forgetful = true } }
+
 // WithListener serves on l, such as one in memory, instead of loopback TCP.
 func WithListener(l net.Listener) Option { return func(s *Server) { s.listener = l } }
 
 // Server is a running stand-in. All its methods may be called at any time.
 type Server struct {
 	key         string
+	forgetful   bool
 	prefix      string
 	signatures  []signature
 	listener    net.Listener
@@ -180,6 +184,9 @@ func (s *Server) Requests() []Request {
 }
 
 func (s *Server) record(r Request) {
+	if s.forgetful {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.file = file{} // its head would add up over many requests

@@ -32,6 +32,8 @@ type Options struct {
 	ObjectLimit int64
 	// Skip lets objects that begin so pass with 204 after the preview.
 	Skip []byte
+	// Forgetful keeps no record of requests, for tests that take long.
+	Forgetful bool
 }
 
 // Fault is how a fake misbehaves from the next request on.
@@ -254,6 +256,9 @@ func (s *Server) accept() {
 }
 
 func (s *Server) record(r Request) {
+	if s.options.Forgetful {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, r)
