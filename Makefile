@@ -87,6 +87,11 @@ bench: ## What the gate costs, against a processor that scans nothing, through t
 	@./e2e/install
 	go run ./e2e/bench $(BENCH)
 
+.PHONY: bench-page
+bench-page: ## The same, into docs/cost.md and its plot.
+	@./e2e/install
+	go run ./e2e/bench -page docs/cost.md -svg docs/cost.svg $(BENCH)
+
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/buf protodeps ## Lint Go and protos.
 	go vet ./...

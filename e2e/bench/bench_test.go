@@ -121,3 +121,25 @@ func TestPlot(t *testing.T) {
 		t.Errorf("%d lines:\n%s", lines, text)
 	}
 }
+
+// The page holds the figures, the plot and every row.
+func TestPage(t *testing.T) {
+	r, dir := measured(), t.TempDir()
+	r.Figures = r.figures()
+	page := filepath.Join(dir, "cost.md")
+	if err := r.writePage(page, filepath.Join(dir, "cost.svg")); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rows := strings.Count(string(text), "| duplex |"); rows != len(r.Rows) {
+		t.Errorf("%d rows of %d", rows, len(r.Rows))
+	}
+	for _, want := range []string{"](cost.svg)", "| 10 KiB scanned by builtin |", "| builtin | 0 | 101 |"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func main() {
 type settings struct {
 	role, address string
 	json, binary  string
-	svg           string
+	svg, page     string
 	repeats       int
 	long          time.Duration
 	profiles      []envoy.Profile
@@ -48,6 +48,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.json, "json", "", "also write the result to this `file`")
 	flags.StringVar(&s.svg, "svg", "", "also draw what an exchange takes longer into this `file`")
+	flags.StringVar(&s.page, "page", "", "also write the result as a page of the documentation, this `file`")
 	flags.StringVar(&s.binary, "portcullis", "", "measure this `program` instead of building one")
 	flags.IntVar(&s.repeats, "repeats", 5, "runs of every cell and variant")
 	flags.DurationVar(&s.long, "time", time.Second, "length of one run; at least one exchange for each connection")
@@ -124,6 +125,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	r.writeFigures(stdout)
 	if s.svg != "" {
 		err = r.writePlot(s.svg)
+	}
+	if s.page != "" {
+		err = errors.Join(err, r.writePage(s.page, s.svg))
 	}
 	if s.json != "" {
 		err = errors.Join(err, r.writeJSON(s.json))
