@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portcullis-av/portcullis/e2e/rig"
 )
@@ -88,5 +89,43 @@ func TestClamdHasTheLimitsThatThePoliciesNeed(t *testing.T) {
 	config := placed(t, place.Replace(data(all, "portcullis", "portcullis.yaml")))
 	if out, code := portcullis(t, "check", "--config", config, "--engines"); code != 0 {
 		t.Errorf("check ends with %d: %s", code, out)
+	}
+}
+
+// clamd starts only with the whole database, whatever order freshclam writes it
+// in, and until then the container stops when it is told to.
+func TestClamdWaitsForTheWholeDatabase(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var script string
+	for _, c := range list(pods(rendered(t, "clamd-sidecar"))["Deployment"], "initContainers") {
+		if text(c, "name") == "clamd" {
+			script = text(c, "args", 0)
+		}
+	}
+	script = strings.NewReplacer("/var/lib/clamav", dir, "exec clamd", "exec echo clamd", "sleep 1", "sleep 0.01").Replace(script)
+	start := func() *rig.Process {
+		p, err := rig.Spawn(t.TempDir(), "sh", "/bin/sh", "-c", script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.Kill)
+		return p
+	}
+	waiting, stopped := start(), start()
+	for _, file := range []string{"daily.cvd", "bytecode.cld", "main.cvd"} {
+		time.Sleep(50 * time.Millisecond) // some of its looks
+		if strings.Contains(string(waiting.Output()), "clamd") {
+			t.Errorf("clamd starts without %s", file)
+		}
+		if file == "main.cvd" {
+			if err := stopped.Stop(5 * time.Second); err != nil {
+				t.Error(err)
+			}
+		}
+		write(t, filepath.Join(dir, file), "")
+	}
+	if code, err := waiting.Exit(10 * time.Second); err != nil || code != 0 || string(waiting.Output()) != "clamd --config-file=/etc/clamav/clamd.conf\n" {
+		t.Errorf("exit %d, error %v: %s", code, err, waiting.Output())
 	}
 }

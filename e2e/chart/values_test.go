@@ -119,6 +119,7 @@ func TestValuesAreRefused(t *testing.T) {
 		"adaptive":          `{mesh: envoyGateway, profile: adaptive, envoyGateway: {targets: [{name: a, gateway: b}]}}`,
 		"encrypts":          `{mesh: istio, istio: {workloads: [{name: a, namespace: b, selector: {c: d}}]}, tls: {mode: existingSecret, secretName: x}}`,
 		"secretName":        `{tls: {mode: existingSecret}}`,
+		"tests.tlsSecret":   `{tls: {mode: existingSecret, secretName: x, verifyClients: true, clientSpiffeIDs: ["spiffe://a/b"]}}`,
 		"issuerRef":         `{tls: {mode: certManager}}`,
 		"verifyClients":     `{tls: {mode: existingSecret, secretName: x, clientSpiffeIDs: ["spiffe://a/b"]}}`,
 		"not longer":        `{terminationGracePeriodSeconds: 30}`,

@@ -15,7 +15,7 @@ command: [sh, -c]
 args:
   {{- if $c.freshclam.enabled }}
   # A clamd without the whole database would call clean what it cannot know; until then Portcullis answers engine-unreachable.
-  - cd /var/lib/clamav; for db in main daily bytecode; do until [ -e $db.cvd ] || [ -e $db.cld ]; do sleep 1; done; done; exec clamd --config-file=/etc/clamav/clamd.conf
+  - trap 'exit 0' TERM; cd /var/lib/clamav; for db in main daily bytecode; do until [ -e $db.cvd ] || [ -e $db.cld ]; do sleep 1; done; done; exec clamd --config-file=/etc/clamav/clamd.conf
   {{- else }}
   - exec clamd --config-file=/etc/clamav/clamd.conf
   {{- end }}

@@ -18,12 +18,11 @@ ports:
   - {name: grpc, containerPort: 9100}
   {{- end }}
   - {name: admin, containerPort: 9101}
-{{- if .always }}
+# Long hash lists take their time to read.
 startupProbe:
   httpGet: {path: /livez, port: admin}
   periodSeconds: 1
-  failureThreshold: 60
-{{- end }}
+  failureThreshold: 120
 # Never depends on an engine: a restart of the gate mends none.
 livenessProbe:
   httpGet: {path: /livez, port: admin}

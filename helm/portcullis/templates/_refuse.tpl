@@ -69,6 +69,9 @@
 {{- if and $v.tls.clientSpiffeIDs (not $v.tls.verifyClients) -}}
 {{- fail "tls.clientSpiffeIDs: needs tls.verifyClients; without it nobody is asked for a certificate" -}}
 {{- end -}}
+{{- if and $v.tls.clientSpiffeIDs $v.tests.enabled (not $v.tests.tlsSecret) -}}
+{{- fail "tests.tlsSecret: is missing; the gate's own certificate is not on the list tls.clientSpiffeIDs, so helm test needs another" -}}
+{{- end -}}
 {{- if and (eq $v.topology "standalone") (eq $v.standalone.mode "reverse") (not $v.standalone.upstream) -}}
 {{- fail "standalone.upstream: is missing; give host:port of the service behind the gate" -}}
 {{- end -}}
