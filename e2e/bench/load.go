@@ -26,6 +26,7 @@ type sample struct {
 	P50, P99  time.Duration // of one exchange
 	CPU       time.Duration // of the processor, for one exchange
 	PeakRSS   int64         // of the processor, bytes, during the run
+	Envoy     rig.Usage     // of Envoy: CPU for one exchange, peak during the run
 }
 
 // target is one way through an Envoy.
@@ -33,6 +34,7 @@ type target struct {
 	address   string       // of Envoy's listener
 	prefix    string       // of the path, which chooses the policy
 	processor *rig.Process // nil without one
+	envoy     *rig.Process // nil without one
 	direct    *direct      // instead of an Envoy
 	same      bool         // the same body every time
 }
@@ -52,6 +54,10 @@ func (l load) run(ctx context.Context, t target, long time.Duration) (sample, er
 	if err != nil {
 		return sample{}, err
 	}
+	envoyBefore, err := usage(t.envoy, true)
+	if err != nil {
+		return sample{}, err
+	}
 	start := time.Now()
 	took, err := l.send(ctx, client, t, long)
 	if err != nil {
@@ -59,6 +65,10 @@ func (l load) run(ctx context.Context, t target, long time.Duration) (sample, er
 	}
 	elapsed := time.Since(start)
 	after, err := usage(t.processor, false)
+	if err != nil {
+		return sample{}, err
+	}
+	envoyAfter, err := usage(t.envoy, false)
 	if err != nil {
 		return sample{}, err
 	}
@@ -70,6 +80,7 @@ func (l load) run(ctx context.Context, t target, long time.Duration) (sample, er
 		P99:       took[min(n-1, n*99/100)],
 		CPU:       (after.CPU - before.CPU) / time.Duration(n),
 		PeakRSS:   after.PeakRSS,
+		Envoy:     rig.Usage{CPU: (envoyAfter.CPU - envoyBefore.CPU) / time.Duration(n), PeakRSS: envoyAfter.PeakRSS},
 	}, nil
 }
 

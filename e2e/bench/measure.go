@@ -46,12 +46,14 @@ type row struct {
 	PerSecond float64       `json:"per_second"` // medians over the repeats
 	P50       time.Duration `json:"p50_ns"`
 	P99       time.Duration `json:"p99_ns"`
-	CPU       time.Duration `json:"cpu_ns"`     // of the processor, for one exchange
-	PeakRSS   int64         `json:"peak_rss"`   // of the processor, bytes
-	OfNull    float64       `json:"of_null"`    // exchanges per second, as a ratio
-	OfNone    float64       `json:"of_none"`    // likewise
-	RatioLow  float64       `json:"ratio_low"`  // the lowest OfNull of a repeat
-	RatioHigh float64       `json:"ratio_high"` // the highest
+	CPU       time.Duration `json:"cpu_ns"`         // of the processor, for one exchange
+	PeakRSS   int64         `json:"peak_rss"`       // of the processor, bytes
+	EnvoyCPU  time.Duration `json:"envoy_cpu_ns"`   // of Envoy, for one exchange
+	EnvoyRSS  int64         `json:"envoy_peak_rss"` // of Envoy, bytes
+	OfNull    float64       `json:"of_null"`        // exchanges per second, as a ratio
+	OfNone    float64       `json:"of_none"`        // likewise
+	RatioLow  float64       `json:"ratio_low"`      // the lowest OfNull of a repeat
+	RatioHigh float64       `json:"ratio_high"`     // the highest
 }
 
 // measure runs every variant of a cell in turn, repeat by repeat.
@@ -83,18 +85,20 @@ func (s *stage) measure(ctx context.Context, c cell, repeats int, long time.Dura
 
 func summary(c cell, variant string, own, null, none []sample) row {
 	var perSecond, ofNull, ofNone []float64
-	var p50, p99, cpu []time.Duration
-	var rss []int64
+	var p50, p99, cpu, envoyCPU []time.Duration
+	var rss, envoyRSS []int64
 	for i, s := range own {
 		perSecond = append(perSecond, s.PerSecond)
 		ofNull = append(ofNull, s.PerSecond/null[i].PerSecond)
 		ofNone = append(ofNone, s.PerSecond/none[i].PerSecond)
 		p50, p99, cpu = append(p50, s.P50), append(p99, s.P99), append(cpu, s.CPU)
 		rss = append(rss, s.PeakRSS)
+		envoyCPU, envoyRSS = append(envoyCPU, s.Envoy.CPU), append(envoyRSS, s.Envoy.PeakRSS)
 	}
 	return row{
 		cell: c, Variant: variant, PerSecond: median(perSecond), P50: median(p50), P99: median(p99),
-		CPU: median(cpu), PeakRSS: slices.Max(rss), OfNull: median(ofNull), OfNone: median(ofNone),
+		CPU: median(cpu), PeakRSS: slices.Max(rss),
+		EnvoyCPU: median(envoyCPU), EnvoyRSS: slices.Max(envoyRSS), OfNull: median(ofNull), OfNone: median(ofNone),
 		RatioLow: slices.Min(ofNull), RatioHigh: slices.Max(ofNull),
 	}
 }

@@ -39,18 +39,24 @@ func (r *report) writeJSON(path string) error {
 func (r *report) writeHead(w io.Writer) {
 	fmt.Fprintf(w, "Envoy %s, %s, %d cores for client, origin, Envoy and processor together; medians of %d runs of %v.\n\n",
 		r.Envoy, r.Go, r.CPUs, r.Repeats, r.Long)
-	fmt.Fprintln(w, "| profile | leg | body | at once | through | exchanges/s | of null (lowest to highest) | of no filter | p50 ms | p99 ms | CPU µs | peak MiB |")
-	fmt.Fprintln(w, "|---|---|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|")
+	fmt.Fprintln(w, "| profile | leg | body | at once | through | exchanges/s | of null (lowest to highest) | of no filter | p50 ms | p99 ms | CPU µs | peak MiB | Envoy's CPU µs | Envoy's peak MiB |")
+	fmt.Fprintln(w, "|---|---|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
 }
 
 func writeRow(w io.Writer, r row) {
-	cpu, rss := "-", "-"
-	if r.PeakRSS > 0 {
-		cpu, rss = fmt.Sprintf("%.0f", float64(r.CPU)/float64(time.Microsecond)), fmt.Sprint(r.PeakRSS>>20)
-	}
-	fmt.Fprintf(w, "| %s | %s | %s | %d | %s | %s | %.2f (%.2f to %.2f) | %.2f | %s | %s | %s | %s |\n",
+	cpu, rss := used(r.CPU, r.PeakRSS)
+	envoyCPU, envoyRSS := used(r.EnvoyCPU, r.EnvoyRSS)
+	fmt.Fprintf(w, "| %s | %s | %s | %d | %s | %s | %.2f (%.2f to %.2f) | %.2f | %s | %s | %s | %s | %s | %s |\n",
 		r.Profile, r.Leg, sizeText(r.Size), r.Concurrency, r.Variant, rate(r.PerSecond),
-		r.OfNull, r.RatioLow, r.RatioHigh, r.OfNone, milliseconds(r.P50), milliseconds(r.P99), cpu, rss)
+		r.OfNull, r.RatioLow, r.RatioHigh, r.OfNone, milliseconds(r.P50), milliseconds(r.P99), cpu, rss, envoyCPU, envoyRSS)
+}
+
+// used is what a process took, if there is one.
+func used(cpu time.Duration, peak int64) (micros, mebibytes string) {
+	if peak == 0 {
+		return "-", "-"
+	}
+	return microseconds(cpu), fmt.Sprint(peak >> 20)
 }
 
 func (r *report) writeMemory(w io.Writer) {

@@ -80,7 +80,7 @@ func newStage(ctx context.Context, log io.Writer, portcullis string, profiles []
 			{variantNull, nullAddress, null, []string{variantNull}},
 			{"portcullis", pc.ExtProc, pc.Process, s.engines},
 		} {
-			address, err := s.envoy(envoyPath, front.name, profile, origin, front.processor)
+			process, address, err := s.envoy(envoyPath, front.name, profile, origin, front.processor)
 			if err != nil {
 				return s, err
 			}
@@ -89,7 +89,7 @@ func newStage(ctx context.Context, log io.Writer, portcullis string, profiles []
 					s.targets[v] = map[envoy.Profile]target{}
 				}
 				s.targets[v][profile] = target{
-					address: address, prefix: "/" + slug(v), processor: front.process, same: v == engineHit,
+					address: address, prefix: "/" + slug(v), processor: front.process, envoy: process, same: v == engineHit,
 				}
 				s.doors[v] = front.processor
 			}
@@ -176,9 +176,9 @@ func (s *stage) clamd() (*rig.Clamd, error) {
 	return c, err
 }
 
-// envoy starts an Envoy and returns the address of its listener. Without a
+// envoy starts an Envoy and returns it and the address of its listener. Without a
 // processor it is the same Envoy with the filter taken out.
-func (s *stage) envoy(binary, name string, profile envoy.Profile, origin, processor string) (string, error) {
+func (s *stage) envoy(binary, name string, profile envoy.Profile, origin, processor string) (*rig.Process, string, error) {
 	o := envoy.Options{
 		Profile: profile, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", Upstream: origin, Processor: processor,
 		MaxBodyBytes: 16 << 20, UploadTimeout: time.Minute,
@@ -188,16 +188,17 @@ func (s *stage) envoy(binary, name string, profile envoy.Profile, origin, proces
 		config, err = withoutFilter(o)
 	}
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	e, err := rig.StartEnvoy(rig.EnvoyOptions{
 		Binary: binary, Dir: s.dir, Name: "envoy-" + slug(name) + "-" + string(profile), Config: config, Concurrency: 2,
 	})
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	s.stops = append(s.stops, e.Kill)
-	return e.Address()
+	address, err := e.Address()
+	return e.Process, address, err
 }
 
 func withoutFilter(o envoy.Options) ([]byte, error) {
