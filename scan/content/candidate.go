@@ -56,7 +56,7 @@ type candidate struct {
 	prefixed bool // the part of a data URI before its data was left out
 	percent  []byte
 	escaped  byte      // the character that an escape stands for
-	skipping *skipping // set behind padding that is not at the end
+	others   [2]*reading // set once decoders part ways
 }
 
 func newCandidate(w *walk, n *node, word string) *candidate {
@@ -80,7 +80,7 @@ func (c *candidate) feed(p []byte) error {
 			return err
 		}
 	}
-	if c.given {
+	if c.done() {
 		return nil
 	}
 	return c.decode(p)
@@ -107,7 +107,7 @@ func (c *candidate) decode(p []byte) error {
 			if !c.unescape(&p[i]) {
 				continue
 			}
-		} else if c.quad.n == 0 && c.quad.pads == 0 && c.skipping == nil {
+		} else if c.quad.n == 0 && c.quad.pads == 0 && !c.split() {
 			i += c.fours(p[i:])
 			if len(c.out) >= c.mark() {
 				if err := c.spill(); err != nil || c.given {
@@ -124,7 +124,7 @@ func (c *candidate) decode(p []byte) error {
 		}
 		v := table[b]
 		if v >= digitSpace {
-			if err := c.other(b, v, c.length-int64(len(p)-i)); err != nil || c.given {
+			if err := c.other(b, v, c.length-int64(len(p)-i)); err != nil || c.done() {
 				return err
 			}
 			continue
@@ -132,15 +132,15 @@ func (c *candidate) decode(p []byte) error {
 		kind := c.w.u.tables.kinds[b]
 		c.signs += int64(kind & kindSign)
 		c.saw(kind)
+		if err := c.part(kind); err != nil || c.done() {
+			return err
+		}
 		if c.quad.pads > 0 {
 			c.foreign = true
-			if err := c.fork(); err != nil || c.given {
-				return err
-			}
 			c.out = c.quad.flush(c.out)
 		}
 		c.out, _ = c.quad.push(c.out, v)
-		if err := c.skip(v); err != nil {
+		if err := c.digit(v, kind); err != nil {
 			return err
 		}
 	}
@@ -161,6 +161,9 @@ func (c *candidate) fours(p []byte) int {
 			break
 		}
 		k0, k1, k2, k3 := kinds[q[0]], kinds[q[1]], kinds[q[2]], kinds[q[3]]
+		if (k0|k1|k2|k3)&kindURLSafe != 0 {
+			break // decoders part ways here
+		}
 		seen |= k0 | k1 | k2 | k3
 		c.signs += int64(k0&kindSign + k1&kindSign + k2&kindSign + k3&kindSign)
 		c.out = append(c.out, v0<<2|v1>>4, v1<<4|v2>>2, v2<<6|v3)
@@ -197,6 +200,9 @@ func (c *candidate) other(b, class byte, pos int64) error {
 		if !c.quad.pad() {
 			c.foreign = true
 		}
+		for _, r := range c.others {
+			r.pad()
+		}
 		return nil
 	}
 	if b == ',' && c.isPrefix(pos) {
@@ -221,7 +227,7 @@ func (c *candidate) isPrefix(pos int64) bool {
 	if pos >= int64(len(c.head)) {
 		return false
 	}
-	return isDataURI(c.head) || endsInBase64(c.head[:pos])
+	return !c.prefixed && isDataURI(c.head) || endsInBase64(c.head[:pos])
 }
 
 func endsInBase64(p []byte) bool {
@@ -242,6 +248,10 @@ func (c *candidate) restart() {
 // spill moves decoded bytes on, and gives up on a value that is neither base64
 // nor begins like a file.
 func (c *candidate) spill() error {
+	if c.given {
+		c.out = c.out[:0]
+		return nil
+	}
 	if room := judgedHead - len(c.start); room > 0 {
 		c.start = append(c.start, c.out[:min(room, len(c.out))]...)
 	}
@@ -264,7 +274,7 @@ func (c *candidate) spill() error {
 // end ends the value.
 func (c *candidate) end() error {
 	defer c.reset()
-	if err := c.endSkipping(); err != nil {
+	if err := c.endOthers(); err != nil {
 		return err
 	}
 	if c.keep {
@@ -360,13 +370,13 @@ func (c *candidate) close() error {
 // forget drops the value.
 func (c *candidate) forget() error {
 	c.reset()
-	return errors.Join(c.text.drop(), c.decoded.drop(), c.dropSkipping())
+	return errors.Join(c.text.drop(), c.decoded.drop(), c.dropOthers())
 }
 
 func (c *candidate) reset() {
 	c.head, c.out, c.start = c.head[:0], c.out[:0], c.start[:0]
 	c.length, c.signs, c.quad = 0, 0, quad{}
-	c.percent, c.escaped, c.skipping = c.percent[:0], 0, nil
+	c.percent, c.escaped, c.others = c.percent[:0], 0, [2]*reading{}
 	c.keep, c.judged, c.given = false, false, false
 	c.foreign, c.strange, c.blanks, c.kinds, c.prefixed = false, false, false, 0, false
 }

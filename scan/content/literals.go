@@ -20,7 +20,7 @@ var errGiven = errors.New("the text is no base64")
 func (w *walk) whole(n *node) error {
 	c := newCandidate(w, n, "base64")
 	err := w.blocks(n, func(p []byte) error {
-		if err := c.feed(p); err != nil || !c.given {
+		if err := c.feed(p); err != nil || !c.done() {
 			return err
 		}
 		return errGiven

@@ -120,6 +120,9 @@ func (w *walk) lookInFiles(n *node, head []byte, framed bool) error {
 	if isTar(head) {
 		return w.tar(n)
 	}
+	if len(head) == tarBlock && len(bytes.Trim(head, "\x00")) == 0 {
+		return w.tarBehindZeros(n)
+	}
 	return w.zip(n, head, !framed)
 }
 

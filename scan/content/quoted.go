@@ -17,6 +17,7 @@ type quotedReader struct {
 	src   *bufio.Reader
 	fault error
 	blank bool // the last byte was a blank
+	cr    bool // the last byte was a CR
 	err   error
 }
 
@@ -25,7 +26,7 @@ func (r *quotedReader) Read(p []byte) (int, error) {
 	for r.err == nil && k < len(p) {
 		c, err := r.src.ReadByte()
 		if err != nil {
-			if errors.Is(err, io.EOF) && r.blank {
+			if errors.Is(err, io.EOF) && (r.blank || r.cr) {
 				r.fault = errQuoted
 			}
 			if r.err = err; errors.Is(err, io.EOF) && r.fault != nil {
@@ -33,9 +34,11 @@ func (r *quotedReader) Read(p []byte) (int, error) {
 			}
 			break
 		}
-		if r.blank && (c == '\r' || c == '\n') {
+		// Readers drop or keep a line end that is half.
+		if r.blank && (c == '\r' || c == '\n') || r.cr != (c == '\n') {
 			r.fault = errQuoted
 		}
+		r.cr = c == '\r'
 		r.blank = c == ' ' || c == '\t'
 		if c == '=' {
 			var ok bool

@@ -96,6 +96,30 @@ func (w *walk) tar(n *node) error {
 	}
 }
 
+// tarBehindZeros looks for an archive behind blocks of zeros: to most readers they
+// are its end, others step over them. What is found there is an object.
+func (w *walk) tarBehindZeros(n *node) error {
+	off := int64(0)
+	var head []byte
+	err := w.blocks(n, func(p []byte) error {
+		rest := bytes.TrimLeft(p, "\x00")
+		if len(rest) == 0 {
+			off += int64(len(p))
+			return nil
+		}
+		off += int64(len(p)-len(rest)) / tarBlock * tarBlock
+		head = make([]byte, min(tarBlock, n.obj.Size-off))
+		return errFound
+	})
+	if head == nil || !errors.Is(err, errFound) {
+		return err
+	}
+	if err := readAt(n.obj.Content, head, off); err != nil || !isTar(head) {
+		return err
+	}
+	return w.window(n, piece{word: "tar-behind-zeros", kind: byArchive}, off, n.obj.Size)
+}
+
 func (t *tarWalk) ambiguous(detail string) {
 	t.w.note(t.n, scan.OutcomePolicy, scan.CauseAmbiguousArchive, "tar: "+detail)
 }

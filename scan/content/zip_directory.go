@@ -81,7 +81,7 @@ func openZipEnd(at io.ReaderAt, size int64, tail []byte, begins, strict bool) (*
 			break
 		}
 		i += k
-		if len(tail)-i < zipEndSize || !begins && !plausibleEnd(tail, i, base) {
+		if len(tail)-i < zipEndSize || !begins && !plausibleEnd(at, size, tail, i) {
 			continue
 		}
 		found = i
@@ -105,19 +105,16 @@ func openZipEnd(at io.ReaderAt, size int64, tail []byte, begins, strict bool) (*
 	return a, a.readEnd(tail[found:found+zipEndSize], base+int64(found))
 }
 
-// plausibleEnd tells an end record from four bytes that look like one: a
-// directory must stand in front of it.
-func plausibleEnd(tail []byte, i int, base int64) bool {
-	r := tail[i:]
-	count, size := int64(binary.LittleEndian.Uint16(r[10:])), int64(binary.LittleEndian.Uint32(r[12:]))
-	start := int64(i) - size
-	if size == 1<<32-1 || count == 1<<16-1 {
-		return i >= zipLocatorSize && string(tail[i-zipLocatorSize:i-zipLocatorSize+4]) == zipEnd64Locator
+// plausibleEnd tells an end record from four bytes that look like one: there is
+// an entry of a directory where it says, or anywhere in the tail before it. What
+// the record says need not be true otherwise: readers differ on what they check.
+func plausibleEnd(at io.ReaderAt, size int64, tail []byte, i int) bool {
+	if bytes.Contains(tail[:i], []byte(zipCentral)) || bytes.Contains(tail[:i], []byte(zipEnd64Locator)) {
+		return true
 	}
-	if count == 0 || size < count*zipCentralSize || start+base < 0 {
-		return false
-	}
-	return start < 0 || string(tail[start:start+4]) == zipCentral
+	offset := int64(binary.LittleEndian.Uint32(tail[i+16:]))
+	var entry [len(zipCentral)]byte
+	return offset <= size-int64(len(entry)) && readAt(at, entry[:], offset) == nil && string(entry[:]) == zipCentral
 }
 
 func hasZipSignature(p []byte) bool {
