@@ -57,6 +57,7 @@ test: install chart-tools lint proto-check ## Everything: lint, unit, end-to-end
 	PORTCULLIS_FAULT_TABLE=$(CACHE)/faults.txt go test -race -shuffle=on -timeout 40m ./...
 	@cat $(CACHE)/faults.txt 2>/dev/null || echo "no table of faults: the end-to-end tests did not run"
 	@$(MAKE) --no-print-directory fuzz
+	@echo "SKIPPED: the mesh tests, whose control planes take half an hour to build; \"make test-mesh\" runs them"
 
 .PHONY: unit
 unit: ## Only what needs nothing but Go, without the race detector.

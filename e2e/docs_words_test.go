@@ -319,7 +319,7 @@ func TestDocsCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	targets, flags := regexp.MustCompile(`\bmake (?:-s )?([a-z-]+)`), regexp.MustCompile(`--[a-z0-9-]+`)
-	call := regexp.MustCompile("(?:^|`|\\| |bin/)portcullis ((?:[a-z]+(?:-[a-z]+)*)(?: (?:static|istio|bash|fish))?)([^|>`#]*)")
+	call := regexp.MustCompile("(?:^|`|\\| |bin/)portcullis ((?:[a-z]+(?:-[a-z]+)*)(?: (?:static|istio|gateway|forward-proxy|bash|fish))?)([^|>`#]*)")
 	commands := 0
 	for _, p := range docPages(t) {
 		for i, line := range p.lines {

@@ -260,9 +260,9 @@ func (l *lint) readRoutes(own manager, c at[*routev3.RouteConfiguration]) {
 		host := fmt.Sprintf("%s.virtual_hosts[%d]", c.path, i)
 		l.readPerRoute(host, v.GetTypedPerFilterConfig())
 		for j, route := range v.GetRoutes() {
-			r := routeAt{at: at[*routev3.Route]{fmt.Sprintf("%s.routes[%d]", host, j), route}}
-			for _, settings := range []map[string]*anypb.Any{c.m.GetTypedPerFilterConfig(), v.GetTypedPerFilterConfig(), route.GetTypedPerFilterConfig()} {
-				r.above = append(r.above, settings)
+			r := routeAt{
+				at:    at[*routev3.Route]{fmt.Sprintf("%s.routes[%d]", host, j), route},
+				above: []map[string]*anypb.Any{c.m.GetTypedPerFilterConfig(), v.GetTypedPerFilterConfig(), route.GetTypedPerFilterConfig()},
 			}
 			l.readRoute(r)
 			switched = append(switched, r)
