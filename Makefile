@@ -27,6 +27,7 @@ EGCTL := github.com/envoyproxy/gateway/cmd/egctl@v1.9.1
 KUBE_VERSION := $(shell sed -n 's/^require k8s.io\/kubernetes //p' e2e/tools/kube/go.mod)
 
 FUZZTIME ?= 5s
+PARSERTIME ?= 10m
 BENCH ?=
 
 .PHONY: help
@@ -53,9 +54,10 @@ demo: build ## Watch a real Envoy refuse malware; stays up until Ctrl-C (ONCE=1:
 
 .PHONY: test
 test: install chart-tools lint proto-check ## Everything: lint, unit, end-to-end and a few seconds of each fuzz target.
-	@rm -f $(CACHE)/faults.txt
-	PORTCULLIS_FAULT_TABLE=$(CACHE)/faults.txt go test -race -shuffle=on -timeout 40m ./...
+	@rm -f $(CACHE)/faults.txt $(CACHE)/evasion.txt
+	PORTCULLIS_FAULT_TABLE=$(CACHE)/faults.txt PORTCULLIS_EVASION_TABLE=$(CACHE)/evasion.txt go test -race -shuffle=on -timeout 40m ./...
 	@cat $(CACHE)/faults.txt 2>/dev/null || echo "no table of faults: the end-to-end tests did not run"
+	@sed '/^$$/q' $(CACHE)/evasion.txt 2>/dev/null && echo "every vector: $(CACHE)/evasion.txt" || echo "no table of evasions: TestEvasion did not run"
 	@$(MAKE) --no-print-directory fuzz
 	@echo "SKIPPED: the mesh tests, whose control planes take half an hour to build; \"make test-mesh\" runs them"
 
@@ -82,6 +84,11 @@ fuzz: ## Run every fuzz target for FUZZTIME (5s).
 	    rm -f $(CACHE)/fuzz.$$$$.log; \
 	  done; \
 	done
+
+.PHONY: fuzz-parsers
+fuzz-parsers: install ## Compare the gate with the parsers of Go, Python and Node for PARSERTIME (10m), from SEED.
+	PORTCULLIS_PARSER_TIME=$(PARSERTIME) PORTCULLIS_PARSER_SEED=$(or $(SEED),$(shell date +%s)) \
+	  go test -timeout 0 -v -run '^TestParsers$$' ./e2e
 
 .PHONY: bench
 bench: ## What the gate costs, against a processor that scans nothing, through the same real Envoy.

@@ -55,7 +55,7 @@ type candidate struct {
 
 	prefixed bool // the part of a data URI before its data was left out
 	percent  []byte
-	escaped  byte      // the character that an escape stands for
+	escaped  byte        // the character that an escape stands for
 	others   [2]*reading // set once decoders part ways
 }
 

@@ -119,7 +119,7 @@ func (t *mediaType) readParameters(c *cursor) string {
 			return "boundary form"
 		case name == "boundary":
 			t.boundary = value
-		case name == "charset" && !strings.EqualFold(value, "utf-8"):
+		case name == "charset" && !plainCharset(value):
 			return "charset"
 		}
 	}
@@ -127,6 +127,16 @@ func (t *mediaType) readParameters(c *cursor) string {
 		return "no boundary"
 	}
 	return ""
+}
+
+// plainCharset reports whether text in this charset is cut alike by those who
+// heed it and those who do not. Apache's HttpClient 5 names Latin-1.
+func plainCharset(name string) bool {
+	switch strings.ToLower(name) {
+	case "utf-8", "iso-8859-1", "us-ascii":
+		return true
+	}
+	return false
 }
 
 // validBoundary checks RFC 2046 section 5.1.1: 1 to 70 characters, the last one

@@ -139,6 +139,8 @@ func (t *tarWalk) fault(h *tar.Header) (string, error) {
 		return "a sparse member", nil
 	case h.Typeflag == 'M':
 		return "a continued member", nil
+	case h.Typeflag == 'X': // Solaris'; Python's reader applies it, Go's does not
+		return "an extended header of an old form", nil
 	case h.Size < 0 || len(h.Name) > zipMaxMemberName || unsafeName(h.Name) || t.throughLink(h.Name):
 		return "a member name", nil
 	}
