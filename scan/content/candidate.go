@@ -206,8 +206,9 @@ func (c *candidate) other(b, class byte, pos int64) error {
 		return nil
 	}
 	if b == ',' && c.isPrefix(pos) {
+		err := errors.Join(c.dropOthers(), c.decoded.drop())
 		c.restart()
-		return c.decoded.drop()
+		return err
 	}
 	if b == '%' && c.prefixed {
 		c.percent = append(c.percent[:0], b)
@@ -243,6 +244,7 @@ func isDataURI(p []byte) bool {
 func (c *candidate) restart() {
 	c.out, c.start, c.quad, c.signs = c.out[:0], c.start[:0], quad{}, 0
 	c.foreign, c.strange, c.blanks, c.kinds, c.prefixed = false, false, false, 0, true
+	c.others = [2]*reading{}
 }
 
 // spill moves decoded bytes on, and gives up on a value that is neither base64
