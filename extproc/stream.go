@@ -94,7 +94,7 @@ func (s *stream) run() (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.srv.log.Error("panic in an exchange; it was ended with an error",
-				slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+				slog.String("panic", scan.PanicText(r)), slog.String("stack", string(debug.Stack())))
 			err, s.end = status.Error(codes.Internal, "internal error"), endFailed
 		}
 		s.finish()

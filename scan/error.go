@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 )
 
 // Kind classifies what went wrong with the infrastructure. The list is closed.
@@ -108,4 +109,13 @@ func KindOf(err error) Kind {
 // ErrorVerdict turns a failure into the verdict that stands for it.
 func ErrorVerdict(err error) Verdict {
 	return Verdict{Outcome: OutcomeError, Cause: KindOf(err).Cause(), Detail: err.Error()}
+}
+
+// PanicText says what a recovered panic was, for logs and errors: a runtime error
+// in its own words, of anything else the type alone, since it may quote content.
+func PanicText(p any) string {
+	if e, ok := p.(runtime.Error); ok {
+		return e.Error()
+	}
+	return fmt.Sprintf("a value of type %T", p)
 }

@@ -183,7 +183,7 @@ func (s *flights) try(base context.Context, a *attempt, r request) (timedOut boo
 	defer func() {
 		if p := recover(); p != nil {
 			a.verdict = scan.Verdict{}
-			a.err = &scan.Error{Kind: scan.KindInternal, Op: "scan", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+			a.err = &scan.Error{Kind: scan.KindInternal, Op: "scan", Err: fmt.Errorf("panic: %s\n%s", scan.PanicText(p), debug.Stack())}
 		}
 	}()
 	a.verdict, a.err = s.ask(ctx, r)

@@ -80,7 +80,7 @@ func parseReply(raw []byte) (scan.Verdict, error) {
 	case line == timedOut && !terminated:
 		return scan.Verdict{}, protocolError("it gave up waiting for us")
 	case !terminated:
-		return scan.Verdict{}, protocolError("an unterminated reply: %.100q", line)
+		return scan.Verdict{}, protocolError("an unterminated reply of %d bytes", len(line))
 	case rest != "":
 		return scan.Verdict{}, protocolError("%d bytes after the reply", len(rest))
 	case line == overflow:
@@ -90,7 +90,7 @@ func parseReply(raw []byte) (scan.Verdict, error) {
 	}
 	answer, ok := strings.CutPrefix(line, prefix)
 	if !ok {
-		return scan.Verdict{}, protocolError("an unknown reply: %.100q", line)
+		return scan.Verdict{}, protocolError("%s", unknown(line))
 	}
 	if answer == "OK" {
 		return scan.CleanVerdict(), nil
@@ -101,7 +101,17 @@ func parseReply(raw []byte) (scan.Verdict, error) {
 	if text, ok := strings.CutSuffix(answer, failed); ok {
 		return judgeFailure(text)
 	}
-	return scan.Verdict{}, protocolError("an unknown reply: %.100q", line)
+	return scan.Verdict{}, protocolError("%s", unknown(line))
+}
+
+// unknown describes a reply that is none. What is listening there may repeat what
+// it was sent, so only words of clamd's own are quoted.
+func unknown(line string) string {
+	switch text := strings.TrimSuffix(line, failed); text {
+	case "UNKNOWN COMMAND", "Error writing to temporary file":
+		return "it says " + text
+	}
+	return fmt.Sprintf("%d bytes that are no reply of clamd's", len(line))
 }
 
 func protocolError(format string, args ...any) error {
@@ -162,7 +172,19 @@ func judgeFailure(text string) (scan.Verdict, error) {
 		"Error during bytecode execution":
 		v.Cause = scan.CauseEngineLimit
 	default:
-		return scan.Verdict{}, protocolError("it failed: %.100q", text)
+		return scan.Verdict{}, protocolError("it failed: %s", ownWords(text))
 	}
 	return v, nil
+}
+
+// ownWords quotes what libclamav may say of itself, and of anything else the
+// length alone.
+func ownWords(text string) string {
+	switch text {
+	case "Can't allocate memory", "Can't open file or directory", "Can't create new file", "Can't create temporary file",
+		"Can't create temporary directory", "Can't write to file", "Can't read file", "Can't map file into memory",
+		"Can't get file status", "Can't set file offset", "Can't access file", "Can't duplicate file descriptor", "Malformed database":
+		return text
+	}
+	return fmt.Sprintf("%d bytes of text", len(text))
 }

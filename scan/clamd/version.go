@@ -45,11 +45,11 @@ func parseVersion(raw []byte) (scan.Signatures, error) {
 	line, rest, terminated := strings.Cut(string(raw), "\x00")
 	switch {
 	case !terminated || rest != "" || len(raw) > maxReply:
-		return scan.Signatures{}, protocolError("no version: %.100q", raw)
+		return scan.Signatures{}, protocolError("no version in %d bytes", len(raw))
 	case line == "COMMAND UNAVAILABLE":
 		return scan.Signatures{}, &scan.Error{Kind: scan.KindRefused, Op: "ask clamd for its version: " + line}
 	case !strings.HasPrefix(line, "ClamAV "):
-		return scan.Signatures{}, protocolError("no version: %.100q", line)
+		return scan.Signatures{}, protocolError("no version in %d bytes", len(line))
 	}
 	s := scan.Signatures{Version: line}
 	parts := strings.SplitN(line, "/", 3)

@@ -2,7 +2,7 @@ package content
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io"
 
 	"github.com/portcullis-av/portcullis/scan"
@@ -46,7 +46,7 @@ func (u *Unwrapper) Unwrap(ctx context.Context, body scan.Object, labels scan.La
 	closer = &w.layers
 	defer func() {
 		if p := recover(); p != nil {
-			w.fail(&scan.Error{Kind: scan.KindInternal, Op: "unwrap a body", Err: fmt.Errorf("panic: %v", p)})
+			w.fail(&scan.Error{Kind: scan.KindInternal, Op: "unwrap a body", Err: errors.New("panic: " + scan.PanicText(p))})
 			verdict = w.verdict
 		}
 	}()

@@ -44,7 +44,7 @@ func (s scanning) judge(ctx context.Context, body scan.Body, name string, labels
 		if r := recover(); r != nil {
 			j.Verdict = scan.Verdict{
 				Outcome: scan.OutcomeError, Cause: scan.CauseInternal,
-				Detail: fmt.Sprintf("panic while judging: %v\n%s", r, debug.Stack()),
+				Detail: fmt.Sprintf("panic while judging: %s\n%s", scan.PanicText(r), debug.Stack()),
 			}
 		}
 		j.Took = time.Since(start)
@@ -205,7 +205,7 @@ func (s scanning) ask(ctx context.Context, name string, o scan.Object) (v scan.V
 		if r := recover(); r != nil {
 			v = scan.Verdict{
 				Outcome: scan.OutcomeError, Cause: scan.CauseInternal, Engine: name, Object: o.Path,
-				Detail: fmt.Sprintf("panic while scanning: %v\n%s", r, debug.Stack()),
+				Detail: fmt.Sprintf("panic while scanning: %s\n%s", scan.PanicText(r), debug.Stack()),
 			}
 		}
 		s.found.said(s.policy, v)

@@ -94,13 +94,13 @@ func (c *chunked) sizeLine() (int64, error) {
 	text, ok := strings.CutSuffix(string(line), "\r\n")
 	digits, _, _ := strings.Cut(strings.TrimRight(text, " \t"), ";")
 	if !ok || strings.Contains(text, "\r") || digits == "" || len(digits) > maxChunkDigits {
-		return 0, protocolError("no chunk size: %.100q", text)
+		return 0, protocolError("no chunk size in %d bytes", len(text))
 	}
 	var size int64
 	for _, d := range []byte(digits) {
 		v := strings.IndexByte("0123456789abcdef", d|0x20)
 		if v < 0 || d < '0' {
-			return 0, protocolError("no chunk size: %.100q", text)
+			return 0, protocolError("no chunk size in %d bytes", len(text))
 		}
 		size = size<<4 | int64(v)
 	}

@@ -74,7 +74,7 @@ func readLines(in *bufio.Reader) ([]string, error) {
 		}
 		text, ok := strings.CutSuffix(string(line), "\r\n")
 		if !ok || strings.ContainsAny(text, "\r\x00") {
-			return nil, protocolError("a line that does not end as lines do: %.100q", text)
+			return nil, protocolError("a line of %d bytes that does not end as lines do", len(text))
 		}
 		if text == "" {
 			return lines, nil
@@ -101,7 +101,7 @@ func parseFields(lines []string) (fields, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || name == "" || strings.ContainsAny(name, " \t") {
-			return nil, protocolError("no header field: %.100q", line)
+			return nil, protocolError("a line of %d bytes that is no header field", len(line))
 		}
 		all = append(all, field{strings.ToLower(name), []string{strings.Trim(value, " \t")}})
 	}
@@ -113,19 +113,19 @@ func parseFields(lines []string) (fields, error) {
 func parseStatus(line string) (int, error) {
 	rest, ok := strings.CutPrefix(line, "ICAP/1.0 ")
 	if !ok {
-		return 0, protocolError("no status line: %.100q", line)
+		return 0, protocolError("no status line in %d bytes", len(line))
 	}
 	return parseCode(rest)
 }
 
 func parseCode(rest string) (int, error) {
 	if len(rest) < 3 || len(rest) > 3 && rest[3] != ' ' {
-		return 0, protocolError("no status code: %.100q", rest)
+		return 0, protocolError("no status code in %d bytes", len(rest))
 	}
 	code := 0
 	for _, c := range []byte(rest[:3]) {
 		if c < '0' || c > '9' {
-			return 0, protocolError("no status code: %.100q", rest)
+			return 0, protocolError("no status code in %d bytes", len(rest))
 		}
 		code = code*10 + int(c-'0')
 	}
@@ -182,7 +182,7 @@ func parseBlock(raw []byte, response bool) (httpHead, error) {
 	if response {
 		version, rest, _ := strings.Cut(lines[0], " ")
 		if version != "HTTP/1.1" && version != "HTTP/1.0" {
-			return httpHead{}, protocolError("no HTTP status line: %.100q", lines[0])
+			return httpHead{}, protocolError("no HTTP status line in %d bytes", len(lines[0]))
 		}
 		if h.status, err = parseCode(rest); err != nil {
 			return httpHead{}, err
@@ -202,7 +202,7 @@ type encapsulated struct {
 
 // parseEncapsulated reads the list of an answer (RFC 3507 section 4.4.1).
 func parseEncapsulated(values []string) (encapsulated, error) {
-	bad := protocolError("Encapsulated: %.100q", values)
+	bad := protocolError("an Encapsulated that describes no message")
 	if len(values) != 1 {
 		return encapsulated{}, bad
 	}

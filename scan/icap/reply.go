@@ -67,7 +67,7 @@ func readAnswer(in *bufio.Reader, a asked) (answer, error) {
 	case 204:
 		return ans, ans.judge204(head, a)
 	case 413:
-		ans.verdict = scan.Verdict{Outcome: scan.OutcomeUnscannable, Cause: scan.CauseTooLarge, Detail: head.line[:min(len(head.line), 100)]}
+		ans.verdict = scan.Verdict{Outcome: scan.OutcomeUnscannable, Cause: scan.CauseTooLarge, Detail: fmt.Sprintf("status %d", head.status)}
 		ans.keep = false
 		return ans, nil
 	}
@@ -157,9 +157,9 @@ func sameStart(h httpHead, a asked) bool {
 // say by an HTTP status that scanning failed.
 func judgeChanged(h httpHead) (scan.Verdict, error) {
 	if h.response && (h.status >= 500 || h.status == 400 || h.status == 401) {
-		return scan.Verdict{}, protocolError("it answers for the sender: %.100q", h.line)
+		return scan.Verdict{}, protocolError("it answers for the sender, status %d", h.status)
 	}
-	return blocked(fmt.Sprintf("the server answers in the object's place: %.100q", h.line)), nil
+	return blocked(fmt.Sprintf("the server answers in the object's place, status %d", h.status)), nil
 }
 
 func blocked(detail string) scan.Verdict {
@@ -191,7 +191,8 @@ func (ans *answer) compare(in *bufio.Reader, a asked, found *finding) error {
 	return nil
 }
 
-// statusError is the failure that a status stands for.
+// statusError is the failure that a status stands for. The words beside it are
+// the server's, which may repeat what it was sent.
 func statusError(head icapHead) error {
 	kind := scan.KindProtocol
 	switch head.status {
@@ -200,5 +201,5 @@ func statusError(head icapHead) error {
 	case 429, 503:
 		kind = scan.KindOverload
 	}
-	return &scan.Error{Kind: kind, Op: "scan with the icap server", Err: fmt.Errorf("it says %.100q", head.line)}
+	return &scan.Error{Kind: kind, Op: "scan with the icap server", Err: fmt.Errorf("it says %d", head.status)}
 }

@@ -24,6 +24,7 @@ import (
 
 	configv1 "github.com/portcullis-av/portcullis/cmd/portcullis/config/v1"
 	"github.com/portcullis-av/portcullis/extproc"
+	"github.com/portcullis-av/portcullis/scan"
 )
 
 // The windows bound what Envoy may send ahead of us on one stream and on one
@@ -48,7 +49,7 @@ func newGRPC(m *configv1.Config, log *slog.Logger, reg prometheus.Registerer, tl
 	reg.MustRegister(counts, panics)
 	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
 		panics.Inc()
-		log.ErrorContext(ctx, "panic in a gRPC handler", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+		log.ErrorContext(ctx, "panic in a gRPC handler", slog.String("panic", scan.PanicText(p)), slog.String("stack", string(debug.Stack())))
 		return status.Error(codes.Internal, "internal error")
 	})
 	// ext_proc streams have their own line, with the verdict, and health checks
