@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/http"
 	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/portcullis-av/portcullis/e2e/client"
@@ -46,6 +48,32 @@ func TestDefaultConfig(t *testing.T) {
 	x := g.send(t, client.HTTP2, client.Request{Path: "/x"}, origin.Answer{})
 	if x.Status != http.StatusOK {
 		t.Errorf("status %d", x.Status)
+	}
+}
+
+// What a running Envoy says of its configuration is as sound as what it was given.
+func TestLintOfRunningEnvoy(t *testing.T) {
+	t.Parallel()
+	for _, profile := range profiles() {
+		e, _ := startEnvoy(t, envoy.Options{Profile: profile})
+		dump, err := e.Admin("/config_dump")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := envoy.Lint([]byte(dump))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range found {
+			if f.Level != envoy.LevelInfo {
+				t.Errorf("%s: %v", profile, f)
+			}
+		}
+		bad := strings.ReplaceAll(dump, `"status_on_error":`, `"failure_mode_allow":true,"status_on_error":`)
+		found, err = envoy.Lint([]byte(bad))
+		if err != nil || !slices.ContainsFunc(found, func(f envoy.Finding) bool { return f.Rule == "L1" }) {
+			t.Errorf("%s: the linter is blind to a dump: %v, error %v", profile, found, err)
+		}
 	}
 }
 

@@ -21,6 +21,13 @@ func staticCases() map[string]Options {
 		"static-duplex":   {},
 		"static-buffered": {Profile: Buffered},
 		"static-adaptive": {Profile: Adaptive},
+		"edge": {
+			Listen: "0.0.0.0:80", Upstream: "app.internal:8080", Processor: "portcullis.internal:9100", StatPrefix: "edge",
+			Admin: "127.0.0.1:9901", AccessLog: "/dev/stdout", MaxHeapBytes: 2 << 30,
+		},
+		"sidecar": {
+			Listen: "0.0.0.0:8081", Upstream: "127.0.0.1:8080", Processor: "unix:/run/portcullis/extproc.sock", StatPrefix: "sidecar",
+		},
 		"everything": {
 			Profile: Adaptive, Listen: "[::1]:8443", Upstream: "app.example.com:8080", UpstreamHTTP2: true,
 			Processor: "unix:/run/portcullis/extproc.sock", Admin: "127.0.0.1:9901", MaxBodyBytes: 4 << 20,
@@ -108,10 +115,11 @@ func TestGoldenFiles(t *testing.T) {
 		shown[name] = mustYAML(t, ForwardProxyYAML, o)
 	}
 	want := []string{
+		"edge",
 		"forward-proxy", "forward-proxy-tunnels",
 		"gateway-buffered", "gateway-duplex", "gateway-route",
 		"istio-gateway-buffered", "istio-gateway-duplex", "istio-workload-buffered", "istio-workload-duplex", "istio-workload-routes",
-		"static-adaptive", "static-buffered", "static-duplex",
+		"sidecar", "static-adaptive", "static-buffered", "static-duplex",
 	}
 	for _, name := range want {
 		file := filepath.Join("examples", name+".yaml")
