@@ -16,32 +16,32 @@ func (g *generator) codings() {
 	half := func(encode func([]byte) []byte) func([]byte) []byte {
 		return func(p []byte) []byte { return join(encode(p[:len(p)/2]), encode(p[len(p)/2:])) }
 	}
-	const any = "application/octet-stream"
-	pass("gzip", coded(any, "gzip"), gz)
-	pass("gzip with every field", coded(any, "GZIP"), gzNamed)
+	const octets = "application/octet-stream"
+	pass("gzip", coded(octets, "gzip"), gz)
+	pass("gzip with every field", coded(octets, "GZIP"), gzNamed)
 	pass("x-gzip", coded("", " X-gzip "), gz)
-	pass("deflate as zlib", coded(any, "deflate"), zl)
-	pass("deflate raw", coded(any, "deflate"), rawDeflate)
-	pass("br", coded(any, "br"), br)
-	pass("br, smallest window", coded(any, "br"), func(p []byte) []byte { return brWindow(p, 10) })
-	pass("br, largest window", coded(any, "br"), func(p []byte) []byte { return brWindow(p, 24) })
-	pass("zstd", coded(any, "zstd"), zs)
-	pass("zstd without checksum", coded(any, "zstd"), func(p []byte) []byte { return zsWith(p, zstd.WithEncoderCRC(false)) })
-	pass("zstd in one segment", coded(any, "zstd"), func(p []byte) []byte { return zsWith(p, zstd.WithSingleSegment(true)) })
-	pass("zstd behind a skippable frame", coded(any, "zstd"), func(p []byte) []byte { return join(skippable(40), zs(p), skippable(3)) })
-	pass("identity beside gzip", coded(any, "identity, gzip"), gz)
-	pass("empty elements", coded(any, ", gzip ,,"), gz)
-	pass("gzip in two members", coded(any, "gzip"), half(gz))
-	pass("gzip, empty member first", coded(any, "gzip"), func(p []byte) []byte { return join(gz(nil), gz(p)) })
-	pass("zstd in two frames", coded(any, "zstd"), half(zs))
-	pass("two codings in one line", coded(any, "gzip, br"), func(p []byte) []byte { return br(gz(p)) })
-	pass("two codings in two lines", coded(any, "deflate", "zstd"), func(p []byte) []byte { return zs(zl(p)) })
-	pass("four codings", coded(any, "br,zstd", "gzip,deflate"), func(p []byte) []byte { return zl(gz(zs(br(p)))) })
-	pass("aws-chunked", coded(any, "aws-chunked"), func(p []byte) []byte { return awsChunked(p, 700, true, "") })
-	pass("aws-chunked in odd sizes with trailers", coded(any, "aws-chunked"), func(p []byte) []byte {
+	pass("deflate as zlib", coded(octets, "deflate"), zl)
+	pass("deflate raw", coded(octets, "deflate"), rawDeflate)
+	pass("br", coded(octets, "br"), br)
+	pass("br, smallest window", coded(octets, "br"), func(p []byte) []byte { return brWindow(p, 10) })
+	pass("br, largest window", coded(octets, "br"), func(p []byte) []byte { return brWindow(p, 24) })
+	pass("zstd", coded(octets, "zstd"), zs)
+	pass("zstd without checksum", coded(octets, "zstd"), func(p []byte) []byte { return zsWith(p, zstd.WithEncoderCRC(false)) })
+	pass("zstd in one segment", coded(octets, "zstd"), func(p []byte) []byte { return zsWith(p, zstd.WithSingleSegment(true)) })
+	pass("zstd behind a skippable frame", coded(octets, "zstd"), func(p []byte) []byte { return join(skippable(40), zs(p), skippable(3)) })
+	pass("identity beside gzip", coded(octets, "identity, gzip"), gz)
+	pass("empty elements", coded(octets, ", gzip ,,"), gz)
+	pass("gzip in two members", coded(octets, "gzip"), half(gz))
+	pass("gzip, empty member first", coded(octets, "gzip"), func(p []byte) []byte { return join(gz(nil), gz(p)) })
+	pass("zstd in two frames", coded(octets, "zstd"), half(zs))
+	pass("two codings in one line", coded(octets, "gzip, br"), func(p []byte) []byte { return br(gz(p)) })
+	pass("two codings in two lines", coded(octets, "deflate", "zstd"), func(p []byte) []byte { return zs(zl(p)) })
+	pass("four codings", coded(octets, "br,zstd", "gzip,deflate"), func(p []byte) []byte { return zl(gz(zs(br(p)))) })
+	pass("aws-chunked", coded(octets, "aws-chunked"), func(p []byte) []byte { return awsChunked(p, 700, true, "") })
+	pass("aws-chunked in odd sizes with trailers", coded(octets, "aws-chunked"), func(p []byte) []byte {
 		return awsChunked(p, 17, false, "x-amz-checksum-crc32:AAAAAA==\r\nx-amz-trailer-signature:00\r\n")
 	})
-	pass("aws-chunked around gzip", coded(any, "aws-chunked,gzip"), func(p []byte) []byte { return awsChunked(gz(p), 100, true, "") })
+	pass("aws-chunked around gzip", coded(octets, "aws-chunked,gzip"), func(p []byte) []byte { return awsChunked(gz(p), 100, true, "") })
 	pass("gzip around a form", coded("multipart/form-data; boundary=zzz", "gzip"), func(p []byte) []byte { return gz(form("zzz", p)) })
 	pass("gzip around base64 in JSON", coded("application/json", "gzip"), func(p []byte) []byte { return gz([]byte(`{"f":"` + b64(p) + `"}`)) })
 
@@ -101,14 +101,14 @@ func (g *generator) codings() {
 		}, "a window above RFC 9659's 8 MiB"},
 		"zstd with a dictionary": {"zstd", func([]byte) []byte { return []byte("\x28\xb5\x2f\xfd\x21\x2a\x01\x09\x00\x00x") }, "needs a dictionary that is not here"},
 	} {
-		refuse(name, malformed, c.why, coded(any, c.coding), c.encode)
+		refuse(name, malformed, c.why, coded(octets, c.coding), c.encode)
 	}
 	for _, coding := range []string{"compress", "x-compress", "xz", "bzip2", "lzma", "lz4", "exi", "pack200-gzip", "aes128gcm", "dcb", "dcz", "sdch", "unheard-of", "gzip;q=1", "base64", "gzip br"} {
-		refuse("coding "+coding, unknown, "a coding that is not decoded", coded(any, coding), gz)
+		refuse("coding "+coding, unknown, "a coding that is not decoded", coded(octets, coding), gz)
 	}
-	refuse("unknown coding inside a known one", unknown, "a coding that is not decoded", coded(any, "xz, gzip"), func(p []byte) []byte { return gz(xzip(p)) })
+	refuse("unknown coding inside a known one", unknown, "a coding that is not decoded", coded(octets, "xz, gzip"), func(p []byte) []byte { return gz(xzip(p)) })
 	five := func(p []byte) []byte { return gz(gz(gz(gz(gz(p))))) }
-	refuse("five codings", "too-deep", "more stacked codings than any sender uses", coded(any, "gzip,gzip", "gzip", "gzip", "gzip"), five)
+	refuse("five codings", "too-deep", "more stacked codings than octets sender uses", coded(octets, "gzip,gzip", "gzip", "gzip", "gzip"), five)
 	g.codedFrames()
 }
 

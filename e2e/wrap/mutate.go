@@ -91,7 +91,7 @@ func mutantForm(r *rand.Rand, file []byte) (contentType string, body []byte) {
 	if r.IntN(3) > 0 {
 		header += "Content-Type: " + pick(r, "application/octet-stream", "text/plain; charset=utf-8", "text/plain; charset=utf-16", "multipart/mixed; boundary=zz", "image/png") + "\r\n"
 	}
-	content := []byte(file)
+	content := file
 	switch r.IntN(6) {
 	case 0:
 		header += "Content-Transfer-Encoding: base64\r\n"

@@ -16,15 +16,15 @@ type layer struct {
 }
 
 func layers() []layer {
-	const any = "application/octet-stream"
+	const octets = "application/octet-stream"
 	return []layer{
 		{"zip", "application/zip", func(p []byte) []byte { return zipOf(stored("x", []byte("x")), deflated("a", p)) }, false, false},
-		{"zip64", any, func(p []byte) []byte { e := stored("a", p); e.zip64, e.descriptor = true, true; return zipOf(e) }, false, false},
-		{"tar", any, tarOf, false, false},
+		{"zip64", octets, func(p []byte) []byte { e := stored("a", p); e.zip64, e.descriptor = true, true; return zipOf(e) }, false, false},
+		{"tar", octets, tarOf, false, false},
 		{"gzip file", "application/gzip", gz, false, false},
-		{"bzip2 file", any, bzip2, false, false},
-		{"xz file", any, xzip, false, false},
-		{"zstd file", any, zs, false, false},
+		{"bzip2 file", octets, bzip2, false, false},
+		{"xz file", octets, xzip, false, false},
+		{"zstd file", octets, zs, false, false},
 		{"form", "multipart/form-data; boundary=nest", func(p []byte) []byte { return formAround(p, "nest") }, false, true},
 		{"form, base64 part", "multipart/form-data; boundary=nb", func(p []byte) []byte {
 			return formOf("nb", fileHeader+"Content-Transfer-Encoding: base64\r\n", []byte(b64Lines(p, 76, "\r\n")))

@@ -16,7 +16,7 @@ func with(h http.Header, pairs ...string) http.Header {
 
 // protocols are uploads in pieces and other frames around an upload.
 func (g *generator) protocols() {
-	const any = "application/octet-stream"
+	const octets = "application/octet-stream"
 	piece := func(name, method, query string, h http.Header, body func([]byte) []byte) {
 		g.add(Vector{
 			Class: "TR", Name: name, UpOnly: true, Method: method, Query: query, Header: h, Body: body,
@@ -24,21 +24,21 @@ func (g *generator) protocols() {
 		})
 	}
 	same := bytes.Clone
-	piece("Content-Range", "PUT", "", with(typed(any), "Content-Range", "bytes 0-1995/9000"), same)
-	piece("Content-Range without a length", "PUT", "", with(typed(any), "Content-Range", "bytes 0-1995/*"), same)
-	piece("Content-Range in another unit", "PUT", "", with(typed(any), "Content-Range", "lines 0-1/2"), same)
-	piece("Content-Range that is none", "PATCH", "", with(typed(any), "Content-Range", "x"), same)
+	piece("Content-Range", "PUT", "", with(typed(octets), "Content-Range", "bytes 0-1995/9000"), same)
+	piece("Content-Range without a length", "PUT", "", with(typed(octets), "Content-Range", "bytes 0-1995/*"), same)
+	piece("Content-Range in another unit", "PUT", "", with(typed(octets), "Content-Range", "lines 0-1/2"), same)
+	piece("Content-Range that is none", "PATCH", "", with(typed(octets), "Content-Range", "x"), same)
 	piece("tus", "PATCH", "", with(typed("application/offset+octet-stream"), "Tus-Resumable", "1.0.0", "Upload-Offset", "100"), same)
 	piece("tus, creation with upload", "POST", "", with(typed("application/offset+octet-stream"), "Tus-Resumable", "1.0.0", "Upload-Length", "9000"), same)
 	piece("IETF draft", "PATCH", "", with(typed("application/partial-upload"), "Upload-Offset", "100", "Upload-Complete", "?0"), same)
-	piece("IETF draft, incomplete", "POST", "", with(typed(any), "Upload-Complete", "?0"), same)
-	piece("S3 part", "PUT", "?partNumber=2&uploadId=abc", typed(any), same)
-	piece("S3 part, encoded names", "PUT", "?%70artNumber=2&upload%49d=abc", typed(any), same)
-	piece("S3 part, aws-chunked", "PUT", "?partNumber=2&uploadId=abc", coded(any, "aws-chunked"), func(p []byte) []byte { return awsChunked(p, 1000, true, "") })
-	piece("Azure block", "PUT", "?comp=block&blockid=AA==", typed(any), same)
-	piece("Azure append", "PUT", "?comp=appendblock", typed(any), same)
-	piece("Google Cloud Storage", "PUT", "", with(typed(any), "X-Goog-Upload-Command", "upload", "X-Goog-Upload-Offset", "100"), same)
-	piece("chunked WebDAV", "PUT", "", with(typed(any), "OC-Chunked", "1"), same)
+	piece("IETF draft, incomplete", "POST", "", with(typed(octets), "Upload-Complete", "?0"), same)
+	piece("S3 part", "PUT", "?partNumber=2&uploadId=abc", typed(octets), same)
+	piece("S3 part, encoded names", "PUT", "?%70artNumber=2&upload%49d=abc", typed(octets), same)
+	piece("S3 part, aws-chunked", "PUT", "?partNumber=2&uploadId=abc", coded(octets, "aws-chunked"), func(p []byte) []byte { return awsChunked(p, 1000, true, "") })
+	piece("Azure block", "PUT", "?comp=block&blockid=AA==", typed(octets), same)
+	piece("Azure append", "PUT", "?comp=appendblock", typed(octets), same)
+	piece("Google Cloud Storage", "PUT", "", with(typed(octets), "X-Goog-Upload-Command", "upload", "X-Goog-Upload-Offset", "100"), same)
+	piece("chunked WebDAV", "PUT", "", with(typed(octets), "OC-Chunked", "1"), same)
 	form := func(p []byte) []byte { return form("b", p) }
 	piece("resumable.js", "POST", "?resumableChunkNumber=1&resumableTotalChunks=3", typed(formType("b")), form)
 	piece("Dropzone", "POST", "?dzchunkindex=0&dztotalchunkcount=2", typed(formType("b")), form)
@@ -46,25 +46,25 @@ func (g *generator) protocols() {
 		g.add(Vector{Class: "TR", Name: name, UpOnly: true, Method: method, Query: query, Header: h, Body: body})
 	}
 	for _, method := range []string{"PUT", "PATCH", "DELETE", "GET", "OPTIONS", "PROPFIND", "REPORT", "PURGE"} {
-		whole("method "+method, method, "", typed(any), same)
+		whole("method "+method, method, "", typed(octets), same)
 	}
-	g.add(Vector{Class: "TR", Name: "Content-Range of the whole", UpOnly: true, Long: true, Method: "PUT", Header: with(typed(any), "Content-Range", "bytes 0-1995/1996"), Body: same})
+	g.add(Vector{Class: "TR", Name: "Content-Range of the whole", UpOnly: true, Long: true, Method: "PUT", Header: with(typed(octets), "Content-Range", "bytes 0-1995/1996"), Body: same})
 	whole("one chunk of one", "POST", "?resumableChunkNumber=1&resumableTotalChunks=1", typed(formType("b")), form)
-	whole("aws-chunked, not said in Content-Encoding", "PUT", "", with(typed(any), "X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+	whole("aws-chunked, not said in Content-Encoding", "PUT", "", with(typed(octets), "X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
 		func(p []byte) []byte { return awsChunked(p, 333, true, "") })
-	whole("aws-chunked with trailers, not said", "PUT", "", with(typed(any), "X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+	whole("aws-chunked with trailers, not said", "PUT", "", with(typed(octets), "X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
 		func(p []byte) []byte { return awsChunked(p, 5000, false, "x-amz-checksum-crc32:AAAAAA==\r\n") })
-	whole("override of the method", "POST", "", with(typed(any), "X-HTTP-Method-Override", "GET"), same)
-	whole("If-Range beside a body", "POST", "", with(typed(any), "Range", "bytes=0-10", "If-Range", `"x"`), same)
+	whole("override of the method", "POST", "", with(typed(octets), "X-HTTP-Method-Override", "GET"), same)
+	whole("If-Range beside a body", "POST", "", with(typed(octets), "Range", "bytes=0-10", "If-Range", `"x"`), same)
 	g.add(Vector{
-		Class: "TR", Name: "two Content-Type lines", Header: typed(any, "text/plain"), Body: same,
+		Class: "TR", Name: "two Content-Type lines", Header: typed(octets, "text/plain"), Body: same,
 		Refused: "ambiguous-headers", Setting: SettingUnscannable, Why: "receivers choose another",
 	})
 }
 
 // responses are ranges and odd forms of answers.
 func (g *generator) responses() {
-	const any = "application/octet-stream"
+	const octets = "application/octet-stream"
 	down := func(v Vector) {
 		v.Class, v.DownOnly = "RS", true
 		if v.Body == nil {
@@ -73,17 +73,17 @@ func (g *generator) responses() {
 		g.add(v)
 	}
 	const piece = "a piece: what is beside it was not asked for"
-	down(Vector{Name: "206", Status: 206, Header: with(typed(any), "Content-Range", "bytes 0-1995/9000"), Refused: "partial-content", Setting: SettingPartial, Why: piece})
-	down(Vector{Name: "206 without Content-Range", Status: 206, Header: typed(any), Refused: "partial-content", Setting: SettingPartial, Why: piece})
-	down(Vector{Name: "206, gzip", Status: 206, Header: with(coded(any, "gzip"), "Content-Range", "bytes 5-1995/9000"), Body: gz, Refused: "partial-content", Setting: SettingPartial, Why: piece})
+	down(Vector{Name: "206", Status: 206, Header: with(typed(octets), "Content-Range", "bytes 0-1995/9000"), Refused: "partial-content", Setting: SettingPartial, Why: piece})
+	down(Vector{Name: "206 without Content-Range", Status: 206, Header: typed(octets), Refused: "partial-content", Setting: SettingPartial, Why: piece})
+	down(Vector{Name: "206, gzip", Status: 206, Header: with(coded(octets, "gzip"), "Content-Range", "bytes 5-1995/9000"), Body: gz, Refused: "partial-content", Setting: SettingPartial, Why: piece})
 	down(Vector{Name: "several ranges", Status: 206, Header: typed("multipart/byteranges; boundary=r"), Refused: "partial-content", Setting: SettingPartial, Why: piece, Body: func(p []byte) []byte {
 		return join("--r\r\nContent-Type: x/y\r\nContent-Range: bytes 0-999/2000\r\n\r\n", p[:50], "\r\n--r\r\nContent-Type: x/y\r\nContent-Range: bytes 1000-1995/2000\r\n\r\n", p, "\r\n--r--\r\n")
 	}})
 	down(Vector{Name: "several ranges with status 200", Header: typed("multipart/byteranges; boundary=r"), Refused: "partial-content", Setting: SettingPartial, Why: piece, Body: func(p []byte) []byte {
 		return join("--r\r\nContent-Range: bytes 0-999/2000\r\n\r\n", p, "\r\n--r--\r\n")
 	}})
-	down(Vector{Name: "226 delta", Status: 226, Header: with(typed(any), "IM", "vcdiff"), Refused: "partial-content", Setting: SettingPartial, Why: piece})
-	down(Vector{Name: "206 of the whole", Status: 206, Long: true, Header: with(typed(any), "Content-Range", "bytes 0-1995/1996")})
+	down(Vector{Name: "226 delta", Status: 226, Header: with(typed(octets), "IM", "vcdiff"), Refused: "partial-content", Setting: SettingPartial, Why: piece})
+	down(Vector{Name: "206 of the whole", Status: 206, Long: true, Header: with(typed(octets), "Content-Range", "bytes 0-1995/1996")})
 	for _, status := range []int{201, 203, 299, 300, 302, 400, 401, 404, 416, 500, 503, 599} {
 		down(Vector{Name: fmt.Sprintf("status %d", status), Status: status, Header: typed("text/html")})
 	}
@@ -92,8 +92,8 @@ func (g *generator) responses() {
 	} {
 		down(Vector{Name: "labelled " + name, Header: with(typed(kind), "Content-Disposition", `attachment; filename="a.exe"`)})
 	}
-	down(Vector{Name: "no-transform and a digest", Header: with(typed(any), "Cache-Control", "no-transform", "Digest", "sha-256=AAAA", "ETag", `"x"`)})
-	down(Vector{Name: "two Content-Encoding lines", Header: coded(any, "gzip", "br"), Body: func(p []byte) []byte { return br(gz(p)) }})
+	down(Vector{Name: "no-transform and a digest", Header: with(typed(octets), "Cache-Control", "no-transform", "Digest", "sha-256=AAAA", "ETag", `"x"`)})
+	down(Vector{Name: "two Content-Encoding lines", Header: coded(octets, "gzip", "br"), Body: func(p []byte) []byte { return br(gz(p)) }})
 	down(Vector{
 		Name: "mixed replace", Header: typed("multipart/x-mixed-replace; boundary=b"), Refused: "malformed-body", Setting: SettingUnscannable,
 		Why: "a stream of pictures has no end", Body: func(p []byte) []byte { return form("b", p) },
@@ -102,7 +102,7 @@ func (g *generator) responses() {
 
 // sizes are padding and the borders of blocks within which decoders read.
 func (g *generator) sizes() {
-	const any = "application/octet-stream"
+	const octets = "application/octet-stream"
 	for _, n := range []int{64<<10 - 1000, 64<<10 - 1, 64 << 10, 64<<10 + 1, 128<<10 - 30, 300 << 10} {
 		g.pass("SZ", fmt.Sprintf("form, %d bytes before the file", n), formType("zz9"), func(p []byte) []byte {
 			return join("--zz9\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n", strings.Repeat("x", n), "\r\n--zz9\r\n", fileHeader, "\r\n", p, "\r\n--zz9--\r\n")
@@ -113,12 +113,12 @@ func (g *generator) sizes() {
 		g.pass("SZ", fmt.Sprintf("xml, %d bytes before the file", n), "text/xml", func(p []byte) []byte {
 			return []byte(`<?xml version="1.0"?><a>` + strings.Repeat("z ", n/2) + strings.Repeat("z", n%2) + `<f>` + b64(p) + `</f></a>`)
 		})
-		g.pass("SZ", fmt.Sprintf("gzip, %d bytes before the file in a tar", n), any, func(p []byte) []byte {
+		g.pass("SZ", fmt.Sprintf("gzip, %d bytes before the file in a tar", n), octets, func(p []byte) []byte {
 			return gz(join(tarMember("pad", '0', noise(n), nil), tarMember("a.exe", '0', p, nil), tarEnd()))
 		})
-		g.pass("SZ", fmt.Sprintf("zip, %d bytes before the file", n), any, func(p []byte) []byte { return zipOf(stored("pad", noise(n)), deflated("a.exe", p)) })
+		g.pass("SZ", fmt.Sprintf("zip, %d bytes before the file", n), octets, func(p []byte) []byte { return zipOf(stored("pad", noise(n)), deflated("a.exe", p)) })
 	}
-	g.pass("SZ", "file of 5 MiB in a zip", any, func(p []byte) []byte { return zipOf(stored("pad", noise(5<<20)), deflated("a.exe", p)) })
+	g.pass("SZ", "file of 5 MiB in a zip", octets, func(p []byte) []byte { return zipOf(stored("pad", noise(5<<20)), deflated("a.exe", p)) })
 	g.pass("SZ", "base64 of 3 MiB around a zip", "application/json", func(p []byte) []byte {
 		return []byte(`{"f":"` + b64(zipOf(stored("pad", noise(2<<20)), deflated("a.exe", p))) + `"}`)
 	})

@@ -11,10 +11,10 @@ type Wrapping struct {
 
 // Common are the ways in which most files travel.
 func Common() []Wrapping {
-	const any = "application/octet-stream"
+	const octets = "application/octet-stream"
 	return []Wrapping{
-		{"raw", typed(any), func(p []byte) []byte { return p }},
-		{"gzip coding", coded(any, "gzip"), gz},
+		{"raw", typed(octets), func(p []byte) []byte { return p }},
+		{"gzip coding", coded(octets, "gzip"), gz},
 		{"multipart", typed(formType("common-0f3a")), func(p []byte) []byte { return form("common-0f3a", p) }},
 		{"zip", typed("application/zip"), func(p []byte) []byte { return zipOf(deflated("folder/sample.bin", p)) }},
 		{"base64 in JSON", typed("application/json"), func(p []byte) []byte { return []byte(`{"name":"sample","data":"` + b64(p) + `"}`) }},

@@ -71,7 +71,7 @@ func (g *generator) mail() {
 		"in a mailbox": func(p []byte) string {
 			return "From a@example.net Sun Nov 22 14:00:00 2026\r\n" + attach("base64", b64Lines(p, 76, "\r\n"))
 		},
-		"saved page":     func(p []byte) string { return mhtml(p) },
+		"saved page":     mhtml,
 		"zip attachment": func(p []byte) string { return attach("base64", b64Lines(zipOf(deflated("a.exe", p)), 76, "\r\n")) },
 		"uuencode in line": func(p []byte) string {
 			return heads + "Content-Type: text/plain\r\n\r\nhere:\r\n" + uuencoded(p, "\r\n")
