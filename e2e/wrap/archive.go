@@ -140,6 +140,11 @@ func (g *generator) otherArchives() {
 	refuse := func(name, cause, setting, why string, body func([]byte) []byte) {
 		g.add(Vector{Class: "AR", Name: name, Header: typed("application/octet-stream"), Body: body, Refused: cause, Setting: setting, Why: why})
 	}
+	refuse("bzip2 file with a randomised block", "unknown-coding", SettingUnscannable, "only some decoders read it", func(p []byte) []byte {
+		z := bzip2(p)
+		z[14] |= 0x80
+		return z
+	})
 	refuse("zstd file of an old format", "unknown-coding", SettingUnscannable, "decoders of that time read it", func(p []byte) []byte {
 		z := zs(p)
 		z[0] = 0x27
