@@ -31,7 +31,12 @@ func beyond(err error) bool {
 	// The library has no randomised blocks, and is stricter than others on tables.
 	var odd bzip2.StructuralError
 	if errors.As(err, &odd) {
-		return !strings.Contains(odd.Error(), "magic") && !strings.Contains(odd.Error(), "checksum")
+		for _, broken := range []string{"magic", "checksum", "level", "non-Huffman"} { // to everyone
+			if strings.Contains(odd.Error(), broken) {
+				return false
+			}
+		}
+		return true
 	}
 	return errors.Is(err, errBeyond) || errors.Is(err, errDefect) ||
 		errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrUnknownDictionary)
