@@ -15,7 +15,9 @@ import (
 
 // load is one kind of traffic.
 type load struct {
-	Leg         string `json:"leg"` // "request" or "response": where the body is
+	// Leg is where the body is: "request" or "response". The two others are uploads
+	// too: "multipart" in a form, "gzip" with that content coding.
+	Leg         string `json:"leg"`
 	Size        int64  `json:"size"`
 	Concurrency int    `json:"concurrency"`
 }
@@ -126,6 +128,21 @@ func (l load) send(ctx context.Context, client *http.Client, t target, long time
 	return all, first
 }
 
+// upload is the body of a request and its length, and what its headers say of it.
+func (l load) upload(h http.Header, n uint64) (io.Reader, int64) {
+	switch l.Leg {
+	case "multipart":
+		h.Set("Content-Type", "multipart/form-data; boundary="+formBoundary)
+		return formBody(n, l.Size)
+	case "gzip":
+		h.Set("Content-Type", "text/plain")
+		h.Set("Content-Encoding", "gzip")
+		return gzipBody(n, l.Size)
+	}
+	h.Set("Content-Type", "application/octet-stream")
+	return newBody(n, l.Size), l.Size
+}
+
 func (l load) exchange(ctx context.Context, client *http.Client, t target, n uint64) error {
 	if t.same {
 		n = uint64(l.Size) //nolint:gosec // positive
@@ -134,7 +151,7 @@ func (l load) exchange(ctx context.Context, client *http.Client, t target, n uin
 		return t.direct.exchange(ctx, newBody(n, l.Size))
 	}
 	method, url, up, down := http.MethodGet, "http://"+t.address+t.prefix, int64(0), int64(0)
-	if l.Leg == "request" {
+	if l.Leg != "response" {
 		method, url, up = http.MethodPost, url+"/upload", l.Size
 	} else {
 		url, down = url+"/bytes/"+strconv.FormatInt(l.Size, 10), l.Size
@@ -147,8 +164,9 @@ func (l load) exchange(ctx context.Context, client *http.Client, t target, n uin
 		return err
 	}
 	if up > 0 {
-		req.Body, req.ContentLength = io.NopCloser(newBody(n, up)), up
-		req.Header.Set("Content-Type", "application/octet-stream")
+		var body io.Reader
+		body, up = l.upload(req.Header, n)
+		req.Body, req.ContentLength = io.NopCloser(body), up
 	}
 	resp, err := client.Do(req)
 	if err != nil {

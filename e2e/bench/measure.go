@@ -19,7 +19,8 @@ type cell struct {
 
 // cells are all combinations that make sense: huge bodies alone and in the
 // duplex profile only, empty ones on one leg only, and the adaptive profile, in
-// which a null processor never sees a body, at the highest concurrency only.
+// which a null processor never sees a body, at the highest concurrency only. Forms
+// and coded bodies are of one size, in the duplex profile.
 func cells(profiles []envoy.Profile, sizes []int64, concurrencies []int) []cell {
 	var all []cell
 	for _, p := range profiles {
@@ -36,8 +37,18 @@ func cells(profiles []envoy.Profile, sizes []int64, concurrencies []int) []cell 
 			}
 		}
 	}
+	for _, p := range profiles {
+		for _, leg := range []string{"multipart", "gzip"} {
+			if p == envoy.Duplex && slices.Contains(sizes, wrappedSize) {
+				all = append(all, cell{Profile: p, load: load{Leg: leg, Size: wrappedSize, Concurrency: slices.Max(concurrencies)}})
+			}
+		}
+	}
 	return all
 }
+
+// wrappedSize is the size of bodies that must be unwrapped.
+const wrappedSize = 1 << 20
 
 // row is the result of one cell and variant.
 type row struct {
@@ -59,7 +70,7 @@ type row struct {
 // measure runs every variant of a cell in turn, repeat by repeat.
 func (s *stage) measure(ctx context.Context, c cell, repeats int, long time.Duration) ([]row, error) {
 	variants := append([]string{variantNone, variantNull}, s.engines...)
-	if s.bare != nil && c.Size > 0 {
+	if s.bare != nil && c.Size > 0 && (c.Leg == "request" || c.Leg == "response") {
 		variants = append(variants, variantBare)
 	}
 	samples := map[string][]sample{}
