@@ -225,10 +225,10 @@ func (c *candidate) other(b, class byte, pos int64) error {
 // isPrefix reports whether the value up to pos is the part of a data URI (RFC
 // 2397) before its data.
 func (c *candidate) isPrefix(pos int64) bool {
-	if pos >= int64(len(c.head)) {
-		return false
+	if !c.prefixed && isDataURI(c.head) {
+		return true
 	}
-	return !c.prefixed && isDataURI(c.head) || endsInBase64(c.head[:pos])
+	return pos < int64(len(c.head)) && endsInBase64(c.head[:pos])
 }
 
 func endsInBase64(p []byte) bool {
@@ -262,7 +262,7 @@ func (c *candidate) spill() error {
 	if err != nil || !c.foreign || c.judged || len(c.start) < judgedHead {
 		return err
 	}
-	if !c.prefixed && c.length < keptHead && isDataURI(c.head) {
+	if !c.prefixed && isDataURI(c.head) {
 		return nil // before its comma
 	}
 	c.judged = true

@@ -111,20 +111,19 @@ func (s *jsonScanner) outside(p []byte) []byte {
 
 // string feeds up to the next quote or backslash.
 func (s *jsonScanner) string(p []byte) ([]byte, error) {
-	quote := bytes.IndexByte(p, '"')
-	run := p
-	if quote >= 0 {
-		run = p[:quote]
+	k := 0 // a search for each alone would go over the same bytes again and again
+	for k < len(p) && p[k] != '"' && p[k] != '\\' {
+		k++
 	}
-	if slash := bytes.IndexByte(run, '\\'); slash >= 0 {
-		s.escape = append(s.escape, '\\')
-		return p[slash+1:], s.feed(p[:slash])
-	}
-	if err := s.feed(run); err != nil || quote < 0 {
+	if err := s.feed(p[:k]); err != nil || k == len(p) {
 		return nil, err
 	}
+	if p[k] == '\\' {
+		s.escape = append(s.escape, '\\')
+		return p[k+1:], nil
+	}
 	s.inside = false
-	return p[quote+1:], s.c.end()
+	return p[k+1:], s.c.end()
 }
 
 func (s *jsonScanner) feed(p []byte) error {

@@ -34,6 +34,7 @@ type formScanner struct {
 	short         *candidate // values end at a semicolon too
 	semicolons    bool
 	escape        []byte // an escape that has begun
+	one           [1]byte
 	pluses        bool
 	value         bool // the name of the pair is over
 }
@@ -70,11 +71,11 @@ func (f *formScanner) special(c byte) error {
 	case '+':
 		f.pluses = true
 		for _, c := range []*candidate{f.decoded, f.short} {
-			if err := c.feed([]byte{' '}); err != nil {
+			if err := c.feed(f.byte(' ')); err != nil {
 				return err
 			}
 		}
-		return f.plus.feed([]byte{'+'})
+		return f.plus.feed(f.byte('+'))
 	case ';':
 		return f.semicolon()
 	case '=':
@@ -82,13 +83,19 @@ func (f *formScanner) special(c byte) error {
 			return f.equals()
 		}
 		if f.value {
-			return f.feed([]byte{c}) // padding that was not escaped
+			return f.feed(f.byte(c)) // padding that was not escaped
 		}
 		f.value = true
 		return f.end()
 	}
 	f.value = false
 	return f.end()
+}
+
+// byte is a slice of one byte that costs no memory; it holds until the next one.
+func (f *formScanner) byte(c byte) []byte {
+	f.one[0] = c
+	return f.one[:]
 }
 
 func (f *formScanner) unescape(c byte) error {
@@ -98,9 +105,8 @@ func (f *formScanner) unescape(c byte) error {
 	}
 	held := f.escape
 	if len(held) == 3 && unhex(c) >= 0 {
-		held = []byte{byte(unhex(held[1])<<4 | unhex(held[2]))}
 		f.escape = f.escape[:0]
-		return f.feed(held)
+		return f.feed(f.byte(byte(unhex(held[1])<<4 | unhex(held[2]))))
 	}
 	// Not an escape: it stands for itself.
 	f.escape = nil
@@ -130,10 +136,10 @@ func (f *formScanner) semicolon() error {
 	if err := f.short.end(); err != nil {
 		return err
 	}
-	if err := f.decoded.feed([]byte{';'}); err != nil {
+	if err := f.decoded.feed(f.byte(';')); err != nil {
 		return err
 	}
-	return f.plus.feed([]byte{';'})
+	return f.plus.feed(f.byte(';'))
 }
 
 func (f *formScanner) end() error {
@@ -166,10 +172,10 @@ func (f *formScanner) equals() error {
 	if err := f.short.end(); err != nil {
 		return err
 	}
-	if err := f.decoded.feed([]byte{'='}); err != nil {
+	if err := f.decoded.feed(f.byte('=')); err != nil {
 		return err
 	}
-	return f.plus.feed([]byte{'='})
+	return f.plus.feed(f.byte('='))
 }
 
 // endShort ends the shorter value; without semicolons it is the longer one.
