@@ -27,7 +27,10 @@ func (e *Engine) connect(ctx context.Context) (conn net.Conn, release func(), er
 	case err == nil:
 	case ctx.Err() != nil:
 		return nil, nil, ended(ctx)
-	case errors.Is(err, syscall.EAGAIN):
+	case isOver(ctx):
+		return nil, nil, &scan.Error{Kind: scan.KindTimeout, Op: "connect to clamd", Err: context.DeadlineExceeded}
+	case errors.Is(err, syscall.EAGAIN), e.network == "unix" && isTimeout(err):
+		// A unix socket never lets anyone wait: time ran out for want of CPU.
 		return nil, nil, &scan.Error{Kind: scan.KindOverload, Op: "connect to clamd", Err: err}
 	default:
 		return nil, nil, &scan.Error{Kind: scan.KindUnreachable, Op: "connect to clamd", Err: err}
@@ -49,7 +52,7 @@ func (e *Engine) dial(ctx context.Context) (net.Conn, error) {
 		switch {
 		case errors.Is(err, syscall.EAGAIN):
 			full = err
-		case err != nil && full != nil && ctx.Err() != nil:
+		case err != nil && full != nil && (ctx.Err() != nil || isTimeout(err)):
 			return nil, full
 		default:
 			return conn, err
@@ -64,6 +67,18 @@ func (e *Engine) dial(ctx context.Context) (net.Conn, error) {
 			return nil, full
 		}
 	}
+}
+
+// isOver reports whether ctx's deadline has passed: a dialer that knows it may say
+// so before ctx does.
+func isOver(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ok && !time.Now().Before(end)
+}
+
+func isTimeout(err error) bool {
+	timed, ok := errors.AsType[net.Error](err)
+	return ok && timed.Timeout()
 }
 
 // ended is the error of a call whose context ended.

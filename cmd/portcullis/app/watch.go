@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"time"
 )
@@ -78,8 +79,11 @@ func (s *service) watch(ctx context.Context) {
 			}
 		}
 		if r.reload(ctx, now) {
-			inUse = w.look()
-			pending, looks = inUse, 0
+			inUse, looks = w.look(), 0
+			pending = inUse
+			if inUse.config != now.config || !maps.Equal(w.digests, s.parts().files) {
+				inUse = sight{} // it changed meanwhile
+			}
 		}
 	}
 }
