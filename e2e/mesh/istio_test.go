@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,37 +16,68 @@ import (
 	"github.com/portcullis-av/portcullis/envoy"
 )
 
-// A real istiod reads the generated EnvoyFilter from a real API server, and a
-// real Envoy runs what it makes of it: the gate holds.
+// A real istiod reads the generated EnvoyFilters from a real API server, and real
+// Envoys run what it makes of them, one as an ingress gateway and one as the
+// sidecar of a workload: the gate holds.
 func TestIstio(t *testing.T) {
 	t.Parallel()
 	pilot := need(t, "pilot-discovery")
-	l, p := startLab(t), startPortcullis(t)
-	o := startOrigin(t)
-	xds, listen := startIstiod(t, pilot, l), freeAddress(t)
-	l.must(t, []byte(istioObjects(t, listen, o.Address(), p.ExtProc)), "apply", "--validate=strict", "-f", "-")
-	filter, err := envoy.IstioYAML(envoy.IstioOptions{
-		Namespace: "istio-ingress", Gateway: true, Selector: map[string]string{"istio": "ingressgateway"},
-	})
+	l, p, o := startLab(t), startPortcullis(t), startOrigin(t)
+	service, ingress, inbound := freeAddress(t), freeAddress(t), freeAddress(t)
+	l.must(t, []byte(istioObjects(t, ingress, inbound, service, o.Address(), p.ExtProc)), "apply", "--validate=strict", "-f", "-")
+	l.must(t, []byte(`{"status": {"phase": "Running", "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}}`),
+		"patch", "pod", "shop-1", "-n", "shop", "--subresource=status", "--type=merge", "--patch-file=/dev/stdin")
+	port, err := strconv.Atoi(portOf(t, service))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.must(t, filter, "apply", "--validate=strict", "-f", "-")
+	for _, options := range []envoy.IstioOptions{
+		{Namespace: "istio-ingress", Gateway: true, Selector: map[string]string{"istio": "ingressgateway"}, Port: port},
+		{Namespace: "shop", Selector: map[string]string{"app": "shop"}, Port: port},
+	} {
+		filter, err := envoy.IstioYAML(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.must(t, filter, "apply", "--validate=strict", "-f", "-")
+	}
+	xds := startIstiod(t, pilot, l)
+	t.Run("gateway", func(t *testing.T) {
+		e := startMeshEnvoy(t, xds, "router~127.0.0.1~gw-1.istio-ingress~istio-ingress.svc.cluster.local",
+			"LABELS: {istio: ingressgateway}, NAMESPACE: istio-ingress")
+		g := gate{ingress, o}
+		g.holds(t)
+		g.endsWaiting(t)
+		lintRunning(t, e)
+	})
+	t.Run("sidecar", func(t *testing.T) {
+		e := startMeshEnvoy(t, xds, "sidecar~127.0.0.1~shop-1.shop~shop.svc.cluster.local",
+			"LABELS: {app: shop}, NAMESPACE: shop, INTERCEPTION_MODE: NONE")
+		gate{inbound, o}.holds(t)
+		lintRunning(t, e, "L20") // a retry of Istio's own on every inbound route
+	})
+}
 
-	e, err := rig.StartEnvoy(rig.EnvoyOptions{Binary: findEnvoy(t), Dir: t.TempDir(), Config: []byte(istioBootstrap(t, xds))})
+func startMeshEnvoy(t *testing.T, xds, node, metadata string) *rig.Envoy {
+	t.Helper()
+	e, err := rig.StartEnvoy(rig.EnvoyOptions{Binary: findEnvoy(t), Dir: t.TempDir(), Config: []byte(istioBootstrap(t, xds, node, metadata))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { end(t, "envoy", e.Process) })
-	g := gate{listen, o}
-	g.holds(t)
-	g.endsWaiting(t)
+	return e
+}
+
+// lintRunning requires that the linter finds nothing but what istiod itself does,
+// and docs/istio.md tells: it waves 100-continue and WebSockets through, and more
+// by the rules that are told.
+func lintRunning(t *testing.T, e *rig.Envoy, told ...string) {
+	t.Helper()
 	dump, err := e.Admin("/config_dump")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Istio itself waves 100-continue and WebSockets through; docs/istio.md says so.
-	lint(t, "what istiod made of it", []byte(dump), "L24", "L11")
+	lint(t, "what istiod made of it", []byte(dump), append(told, "L24", "L11")...)
 }
 
 // endsWaiting requires that a client which waits for 100 Continue, and which istiod
@@ -88,9 +120,10 @@ func startIstiod(t *testing.T, binary string, l lab) string {
 	return xds
 }
 
-// istioObjects are a gateway with a route to the origin, and both services. They
+// istioObjects are a gateway with a route to the origin, a pod whose sidecar
+// stands before the origin and needs no iptables, and both services. They
 // stand for Kubernetes' own, which cannot have addresses of the loopback interface.
-func istioObjects(t *testing.T, listen, origin, processor string) string {
+func istioObjects(t *testing.T, ingress, inbound, service, origin, processor string) string {
 	t.Helper()
 	return fmt.Sprintf(`
 apiVersion: networking.istio.io/v1
@@ -125,19 +158,37 @@ spec:
   hosts: [portcullis.portcullis.svc.cluster.local]
   location: MESH_INTERNAL
   resolution: STATIC
-  ports: [{number: 9100, name: grpc, protocol: GRPC}]
+  ports: [{number: %s, name: grpc, protocol: GRPC}]
   endpoints: [{address: 127.0.0.1, ports: {grpc: %s}}]
-`, portOf(t, listen), portOf(t, origin), portOf(t, processor))
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: DISABLE}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shop-1, namespace: shop, labels: {app: shop}}
+spec: {containers: [{name: shop, image: "none"}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: shop, namespace: shop}
+spec:
+  workloadSelector: {labels: {app: shop}}
+  ingress: [{port: {number: %s, name: http, protocol: HTTP}, bind: 127.0.0.1, captureMode: NONE, defaultEndpoint: "127.0.0.1:%s"}]
+  egress: [{port: {number: %s, name: grpc, protocol: GRPC}, bind: 127.0.0.1, captureMode: NONE, hosts: ["portcullis/*"]}]
+`, portOf(t, ingress), portOf(t, origin), portOf(t, service), portOf(t, processor), portOf(t, inbound), portOf(t, origin), portOf(t, service))
 }
 
-// istioBootstrap is that of a gateway's Envoy: it asks istiod for everything.
-func istioBootstrap(t *testing.T, xds string) string {
+// istioBootstrap has an Envoy ask istiod for everything.
+func istioBootstrap(t *testing.T, xds, node, metadata string) string {
 	t.Helper()
 	return fmt.Sprintf(`
 node:
-  id: router~127.0.0.1~gw-1.istio-ingress~istio-ingress.svc.cluster.local
-  cluster: ingressgateway.istio-ingress
-  metadata: {LABELS: {istio: ingressgateway}, NAMESPACE: istio-ingress, ISTIO_VERSION: 1.31.0, CLUSTER_ID: Kubernetes}
+  id: %s
+  cluster: lab
+  metadata: {%s, ISTIO_VERSION: 1.31.0, CLUSTER_ID: Kubernetes}
 admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}
 dynamic_resources:
   ads_config: {api_type: GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: istiod}}]}
@@ -153,5 +204,5 @@ static_resources:
         '@type': type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         explicit_http_config: {http2_protocol_options: {}}
     load_assignment: {cluster_name: istiod, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}
-`, portOf(t, xds))
+`, node, metadata, portOf(t, xds))
 }
