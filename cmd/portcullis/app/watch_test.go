@@ -43,7 +43,7 @@ func TestDigestFile(t *testing.T) {
 	if got := digestFile(file, memo); got == first {
 		t.Error("a file of the same size and time in its place is taken for the same")
 	}
-	if memo[file].at == known.at {
+	if memo[file].at.Equal(known.at) {
 		t.Error("it was not read")
 	}
 	write(bytes.Repeat([]byte("b"), large+1))
