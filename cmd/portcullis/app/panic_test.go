@@ -84,6 +84,12 @@ func TestPanicInADecoder(t *testing.T) {
 			t.Errorf("after the panic: status %d", res.Client.Status)
 		}
 	}
+	_ = conn.Close()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	// An exchange is counted when its stream has ended.
 	families, err := s.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -98,11 +104,6 @@ func TestPanicInADecoder(t *testing.T) {
 	}
 	if counted != 3 {
 		t.Errorf("%v of 3 panics are counted", counted)
-	}
-	_ = conn.Close()
-	cancel()
-	if err := <-ended; err != nil {
-		t.Errorf("it ended with %v", err)
 	}
 	if strings.Contains(log.String()+answers, body) {
 		t.Errorf("the body is in the log or in an answer:\n%s", log.String())
