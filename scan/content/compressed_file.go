@@ -42,6 +42,7 @@ func (w *walk) compressedFile(n *node, head []byte) error {
 			return err
 		}
 		if res.err == nil {
+			n.whole = true
 			return nil // the other readings are for damaged files
 		}
 	}

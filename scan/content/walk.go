@@ -37,8 +37,11 @@ type node struct {
 	// lenient says that n is read in every way instead of being refused when it
 	// is malformed.
 	lenient bool
-	depth   int
-	levels  [kinds]uint8
+	// whole says that all of n is one compressed file, so that what looks like an
+	// archive within it is compressed data.
+	whole  bool
+	depth  int
+	levels [kinds]uint8
 }
 
 // piece says what a found object is, beside its bytes.

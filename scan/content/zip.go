@@ -64,8 +64,9 @@ func (w *walk) zipArchive(n *node, head []byte, begins bool) (*zipArchive, error
 	if err := readAt(n.obj.Content, tail, n.obj.Size-int64(len(tail))); err != nil {
 		return nil, err
 	}
-	// Office documents of the old format hold zip archives, often near their end.
-	strict := !hasAnyPrefix(head, oleMagic)
+	// Office documents of the old format hold zip archives, often near their end, and
+	// compressed files may hold one in a block that did not get smaller.
+	strict := !hasAnyPrefix(head, oleMagic) && !n.whole
 	a, err := openZipEnd(n.obj.Content, n.obj.Size, tail, begins, strict)
 	if err != nil {
 		return nil, err
