@@ -194,12 +194,13 @@ func (g *gate) badFraming(t *testing.T) {
 // the refusal of such takes its place.
 func TestEnvoysTimeout(t *testing.T) {
 	t.Parallel()
-	p := startPortcullis(t, rig.PortcullisOptions{Config: yaml([]string{`{name: builtin, builtin: {}}`}, []string{
+	config := yaml([]string{`{name: builtin, builtin: {}}`}, []string{
 		`{name: default, engines: [builtin], upload_timeout: 5m, upload_idle_timeout: 2m}`,
-	})})
+	})
 	for _, profile := range profiles() {
 		t.Run(string(profile), func(t *testing.T) {
 			t.Parallel()
+			p := startPortcullis(t, rig.PortcullisOptions{Config: config}) // its own: what the others hold is none of this one's
 			g := startGate(t, p, envoy.Options{Profile: profile, ScanTimeout: 100 * time.Millisecond, UploadTimeout: 100 * time.Millisecond})
 			r := g.raw(t)
 			defer func() { _ = r.Close() }()

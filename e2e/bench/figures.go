@@ -69,10 +69,10 @@ func (f ratioFigure) measured(r *report) figure {
 		lowest = min(lowest, ratio)
 		all = append(all, fmt.Sprintf("%.2f", ratio))
 	}
-	slices.Sort(all)
 	out := figure{Name: f.name, Target: fmt.Sprintf("at least %.2f of %s", f.atLeast, f.of), Measured: "-"}
 	switch {
-	case len(all) > 4: // every profile, leg and size
+	case len(all) > 2: // every profile, leg and size
+		slices.Sort(all)
 		out.Measured = fmt.Sprintf("%s to %s, median %s", all[0], all[len(all)-1], median(all))
 	case len(all) > 0:
 		out.Measured = strings.Join(all, " and ")

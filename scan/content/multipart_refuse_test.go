@@ -254,15 +254,15 @@ func TestVolume(t *testing.T) {
 		start := time.Now()
 		u = unwrap(t, parts(n), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{}, content.Config{})
 		u.wantVerdict(t, scan.OutcomeUnscannable, scan.CauseTooManyObjects)
-		if d := time.Since(start); d > 2*time.Second {
+		if d := time.Since(start); d > 20*time.Second {
 			t.Errorf("%d parts took %v", n, d)
 		}
 	}
 }
 
 // TestLinearTime feeds what makes naive searches quadratic. The aim is 200 ms a
-// MiB; the race detector and a busy machine get five times that, which nothing
-// quadratic comes near.
+// MiB, which a benchmark measures; here the race detector, which takes twelve times
+// as long, and a busy machine get 10 s, while anything quadratic takes hours.
 func TestLinearTime(t *testing.T) {
 	const size = 2 << 20
 	long := strings.Repeat("-", 69) + "x"
@@ -278,7 +278,7 @@ func TestLinearTime(t *testing.T) {
 		body := lines("--"+strings.Trim(strings.TrimPrefix(row.contentType, "multipart/form-data; boundary="), `"`), disposition, "", strings.Repeat(row.fill, size/len(row.fill)))
 		start := time.Now()
 		unwrap(t, []byte(body), labelled(row.contentType), scan.ContentLimits{}, content.Config{})
-		if d := time.Since(start); d > size>>20*time.Second {
+		if d := time.Since(start); d > size>>20*10*time.Second {
 			t.Errorf("%s: %v for %d MiB", row.name, d, size>>20)
 		}
 	}
