@@ -49,7 +49,7 @@ type panel struct {
 
 const (
 	leastSize, mostSize = 1 << 10, 100 << 20
-	mostAdded           = time.Second
+	mostAdded           = 10 * time.Second
 )
 
 func (p panel) x(size int64) float64 {
@@ -64,7 +64,7 @@ func (p panel) y(added time.Duration) float64 {
 func (p panel) write(w io.Writer) {
 	title := map[string]string{"request": "uploads", "response": "downloads"}[p.leg]
 	fmt.Fprintf(w, `<text x="%.0f" y="18" font-weight="bold">Added to the median time of an exchange, %s</text>`+"\n", p.left, title)
-	for _, added := range []time.Duration{100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
+	for _, added := range []time.Duration{100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second, 10 * time.Second} {
 		y := p.y(added)
 		fmt.Fprintf(w, `<path d="M%.1f %.1fH%.1f" stroke="#dddddd"/><text x="%.1f" y="%.1f" text-anchor="end">%s</text>`+"\n",
 			p.left, y, p.x(mostSize), p.left-6, y+4, strings.Replace(added.String(), "µ", "&#181;", 1))
