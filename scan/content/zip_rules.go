@@ -106,6 +106,10 @@ func (a *zipArchive) tile(selfExtracting bool) error {
 	if first != 0 && !selfExtracting {
 		return ambiguous("bytes in front of the archive")
 	}
+	// What lies between them is read on the way, so all must be where they say.
+	if len(order) > 0 && (first < 0 || a.start-a.entries[order[len(order)-1]].local < zipLocalSize) {
+		return ambiguous("members overlap")
+	}
 	for k, i := range order {
 		next := a.start
 		if k+1 < len(order) {
