@@ -77,13 +77,7 @@ soak: install ## A random fault every ten seconds at 70 % load, for SOAK (1h); S
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (5s).
-	@grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r dir; do \
-	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9]+' "$$dir"/*_test.go | sed 's/^func //' | sort -u); do \
-	    echo "fuzz $$dir $$target"; \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$dir" > $(CACHE)/fuzz.$$$$.log 2>&1 || { cat $(CACHE)/fuzz.$$$$.log; exit 1; }; \
-	    rm -f $(CACHE)/fuzz.$$$$.log; \
-	  done; \
-	done
+	@./e2e/fuzz $(FUZZTIME)
 
 .PHONY: fuzz-parsers
 fuzz-parsers: install ## Compare the gate with the parsers of Go, Python and Node for PARSERTIME (10m), from SEED.
