@@ -46,14 +46,8 @@ func startDocsClamd(t *testing.T, settings string) string {
 		missing(t, err.Error())
 	}
 	dir := t.TempDir()
-	address, err := rig.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := freePort(t)
+	address := net.JoinHostPort("127.0.0.1", port)
 	conf := filepath.Join(dir, "clamd.conf")
 	private := "Foreground yes\nSelfCheck 0\nTCPAddr 127.0.0.1\nTCPSocket " + port + "\nDatabaseDirectory " + dir + "\nTemporaryDirectory " + dir + "\n"
 	signature := "Docs.Test:0:0:" + hex.EncodeToString(payload.EICAR()) + "\n"

@@ -25,12 +25,11 @@ func TestDocsForwardProxy(t *testing.T) {
 	}
 	var script strings.Builder
 	script.WriteString("set -eu -o pipefail\n")
-	const mark = "=== end of block"
 	var prints []*block
 	for _, b := range docPage(t, "docs/forward-proxy.md").blocks {
 		switch b.kind {
 		case "shell":
-			script.WriteString(b.text() + "echo '" + mark + "'\n")
+			script.WriteString(b.text() + "echo '" + endOfBlock + "'\n")
 		case "prints":
 			prints = append(prints, b)
 		}
@@ -69,15 +68,7 @@ func TestDocsForwardProxy(t *testing.T) {
 	if err != nil || readErr != nil {
 		t.Errorf("%v, %v after:\n%s", err, readErr, out)
 	}
-	answers := strings.Split(string(out), mark+"\n")
-	for i, b := range prints {
-		if i >= len(answers) {
-			t.Fatalf("%v: nothing was printed any more", b)
-		}
-		if !like(b.text(), answers[i]) {
-			t.Errorf("%v shows\n%s\nbut it is\n%s", b, b.text(), answers[i])
-		}
-	}
+	wantPrinted(t, prints, out)
 }
 
 // docsPrograms puts a portcullis and an envoy into dir/bin that are the real ones

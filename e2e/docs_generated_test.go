@@ -1,21 +1,15 @@
 package e2e_test
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/portcullis-av/portcullis/e2e/rig"
 )
 
 // Help texts in the docs are the program's own.
@@ -163,35 +157,12 @@ func provide(t *testing.T, path string) {
 	case ext == ".hsb":
 		content = []byte(strings.Repeat("00", 32) + ":1:Some-Name\n")
 	case ext == ".crt", ext == ".key":
-		content = keyPair(t)
+		var err error
+		if content, err = rig.KeyPair(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// keyPair is a self-signed certificate and its key in one PEM text.
-func keyPair(t *testing.T) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now, NotAfter: now.Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var text bytes.Buffer
-	for _, b := range []*pem.Block{{Type: "CERTIFICATE", Bytes: cert}, {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := pem.Encode(&text, b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return text.Bytes()
 }

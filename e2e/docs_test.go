@@ -196,6 +196,23 @@ var (
 	durations = regexp.MustCompile(`\b[0-9]+(?:\\\.[0-9]+)?(?:µs|ms|s)\b`)
 )
 
+// endOfBlock is what a script of the docs' blocks prints after each.
+const endOfBlock = "=== end of block"
+
+// wantPrinted compares what such a script printed with the blocks that show it.
+func wantPrinted(t *testing.T, prints []*block, out []byte) {
+	t.Helper()
+	answers := strings.Split(string(out), endOfBlock+"\n")
+	for i, b := range prints {
+		if i >= len(answers) {
+			t.Fatalf("%v: nothing was printed any more", b)
+		}
+		if !like(b.text(), answers[i]) {
+			t.Errorf("%v shows\n%s\nbut it is\n%s", b, b.text(), answers[i])
+		}
+	}
+}
+
 // like reports whether printed is what shown says: a line "…" stands for any
 // lines, "…" inside a line for anything in it; exchange ids, loopback addresses,
 // measured times and sizes of requests stand for any other.

@@ -39,10 +39,9 @@ func TestReadmeByHand(t *testing.T) {
 	shells, prints := readmeShells(t)
 	p := startPortcullis(t, rig.PortcullisOptions{})
 	awaitServing(t, p.ExtProc)
-	const mark = "=== end of block"
 	script := "set -eu -o pipefail\n"
 	for _, b := range shells {
-		script += b.text() + "echo '" + mark + "'\n"
+		script += b.text() + "echo '" + endOfBlock + "'\n"
 	}
 	script = strings.ReplaceAll(script, "127.0.0.1:9100", p.ExtProc)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*exchangeTimeout)
@@ -59,15 +58,7 @@ func TestReadmeByHand(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v\n%s\nafter:\n%s", err, complaints.Bytes(), out)
 	}
-	answers := strings.Split(string(out), mark+"\n")
-	for i, b := range prints {
-		if i >= len(answers) {
-			t.Fatalf("%v: nothing was printed any more", b)
-		}
-		if !like(b.text(), answers[i]) {
-			t.Errorf("%v shows\n%s\nbut it is\n%s", b, b.text(), answers[i])
-		}
-	}
+	wantPrinted(t, prints, out)
 }
 
 // awaitServing waits until gRPC health says of Envoy's service what /readyz has

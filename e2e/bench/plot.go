@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,7 +105,7 @@ func (p panel) line(w io.Writer, variant string) {
 func (r *report) variants() []string {
 	var all []string
 	for _, row := range r.Rows {
-		if colour(row.Variant) != "" && !strings.Contains(strings.Join(all, "\n")+"\n", row.Variant+"\n") {
+		if colour(row.Variant) != "" && !slices.Contains(all, row.Variant) {
 			all = append(all, row.Variant)
 		}
 	}

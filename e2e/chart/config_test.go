@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/portcullis-av/portcullis/cmd/portcullis/app"
+	"github.com/portcullis-av/portcullis/e2e/rig"
 )
 
 // portcullis runs a command in this process.
@@ -43,7 +44,11 @@ func placed(t *testing.T, config string) (file string) {
 		case strings.HasSuffix(path, ".hsb"):
 			write(t, here, strings.Repeat("00", 32)+":1:Some-Name\n")
 		case strings.HasSuffix(path, ".crt"), strings.HasSuffix(path, ".key"):
-			write(t, here, keyPair(t))
+			pair, err := rig.KeyPair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, here, string(pair))
 		default:
 			write(t, here, "a-secret-that-is-long-enough\n")
 		}

@@ -135,10 +135,7 @@ func TestPodsAreRestricted(t *testing.T) {
 	seen := 0
 	for _, set := range valueSets(t) {
 		all := rendered(t, set)
-		specs := pods(all)
-		if patch := sidecarPatch(t, all); patch != nil {
-			specs["sidecar"] = patch
-		}
+		specs := podsAndSidecar(t, all)
 		for of, spec := range specs {
 			if of != "sidecar" && at(spec, "automountServiceAccountToken") != false {
 				t.Errorf("%s: the token is mounted in the %s", set, of)
@@ -211,6 +208,16 @@ func sidecarPatch(t *testing.T, all []object) any {
 	return at(objects(t, patch)[0], "spec", "template", "spec")
 }
 
+// podsAndSidecar is pods, and what the patch makes of a workload's.
+func podsAndSidecar(t *testing.T, all []object) map[string]any {
+	t.Helper()
+	specs := pods(all)
+	if patch := sidecarPatch(t, all); patch != nil {
+		specs["sidecar"] = patch
+	}
+	return specs
+}
+
 // The patch for a workload's pods fits into a Deployment.
 func TestSidecarPatchConforms(t *testing.T) {
 	t.Parallel()
@@ -246,10 +253,7 @@ func TestPodsHoldTogether(t *testing.T) {
 	t.Parallel()
 	for _, set := range valueSets(t) {
 		all := rendered(t, set)
-		specs := pods(all)
-		if patch := sidecarPatch(t, all); patch != nil {
-			specs["sidecar"] = patch
-		}
+		specs := podsAndSidecar(t, all)
 		for of, spec := range specs {
 			volumes, ports := map[string]bool{"clamav-database": of == "StatefulSet"}, map[string]bool{}
 			for _, v := range list(spec, "volumes") {

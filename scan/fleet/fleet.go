@@ -129,7 +129,7 @@ func (f *Fleet) admit(ctx context.Context, o scan.Object) (scan.Verdict, bool) {
 	if end, ok := ctx.Deadline(); ok {
 		left = time.Until(end)
 	}
-	sum := f.sumIf(f.poison.some.Load(), o)
+	sum := sumIf(f.poison.some.Load(), o)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
@@ -142,7 +142,7 @@ func (f *Fleet) admit(ctx context.Context, o scan.Object) (scan.Verdict, bool) {
 }
 
 // sumIf is the digest of o if it is wanted: taking it may mean to read o again.
-func (f *Fleet) sumIf(wanted bool, o scan.Object) [32]byte {
+func sumIf(wanted bool, o scan.Object) [32]byte {
 	if !wanted {
 		return [32]byte{}
 	}
@@ -183,7 +183,7 @@ func (f *Fleet) attempt(ctx context.Context, o scan.Object, avoid *member, patie
 	asked.Content = content
 	a.err = errPanicked // stays when the engine panics, which is the caller's to recover
 	defer func() {
-		sum := f.sumIf(suspicious(a.err) || f.poison.some.Load(), o)
+		sum := sumIf(suspicious(a.err) || f.poison.some.Load(), o)
 		a.verdict, a.err = f.release(c, sum, content.read.Load(), a.verdict, a.err)
 	}()
 	a.verdict, a.err = c.member.Engine.Scan(ctx, asked)

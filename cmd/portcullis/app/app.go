@@ -122,3 +122,12 @@ func (f configFlag) load() (*config.Config, error) {
 	}
 	return config.Load(f.Config, checkRules)
 }
+
+// build makes the parts of the configuration, which the caller closes.
+func (f configFlag) build() (*parts, error) {
+	cfg, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	return build(cfg)
+}

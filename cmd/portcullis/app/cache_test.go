@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/portcullis-av/portcullis/cmd/portcullis/config"
 	configv1 "github.com/portcullis-av/portcullis/cmd/portcullis/config/v1"
@@ -197,14 +196,8 @@ func TestCacheGauges(t *testing.T) {
 	for range 3 {
 		scanText(t, g, "", "", "fine")
 	}
-	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(newCacheGauges(func() *parts { return p }))
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
 	got := map[string]float64{}
-	for _, f := range families {
+	for _, f := range gather(t, newCacheGauges(func() *parts { return p })) {
 		for _, m := range f.GetMetric() {
 			name := f.GetName()
 			for _, l := range m.GetLabel() {

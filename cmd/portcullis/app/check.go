@@ -50,11 +50,7 @@ func (c checkCommand) Run(ctx context.Context, p Process) error {
 
 // configuration checks the gate's own; without a file that is the default one.
 func (c checkCommand) configuration(ctx context.Context, p Process) error {
-	cfg, err := configFlag{Config: c.Config}.load()
-	if err != nil {
-		return err
-	}
-	made, err := build(cfg)
+	made, err := configFlag{Config: c.Config}.build()
 	if err != nil {
 		return err
 	}

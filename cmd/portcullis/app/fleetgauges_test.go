@@ -24,14 +24,8 @@ policies: [{name: default, engines: [clamav]}]
 	for range 6 {
 		scanText(t, g, "default", "", "unlucky")
 	}
-	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(newFleetGauges(func() *parts { return p }))
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
 	got := map[string]float64{}
-	for _, f := range families {
+	for _, f := range gather(t, newFleetGauges(func() *parts { return p })) {
 		for _, m := range f.GetMetric() {
 			labels := labelsOf(m)
 			if labels["engine"] != "clamav" || labels["kind"] != "clamd" {
@@ -52,6 +46,18 @@ policies: [{name: default, engines: [clamav]}]
 			t.Errorf("%s: %v, want %v", name, v, want)
 		}
 	}
+}
+
+// gather is what a collector tells, which must be consistent.
+func gather(t *testing.T, c prometheus.Collector) []*dto.MetricFamily {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(c)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
 }
 
 func labelsOf(m *dto.Metric) map[string]string {

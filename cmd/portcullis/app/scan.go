@@ -55,11 +55,7 @@ type scanLine struct {
 
 // Run scans the files in order. It exits with the worst of what it found.
 func (c scanCommand) Run(ctx context.Context, p Process) error {
-	cfg, err := c.load()
-	if err != nil {
-		return err
-	}
-	made, err := build(cfg)
+	made, err := c.build()
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package chart_test
+package rig
 
 import (
 	"bytes"
@@ -7,33 +7,30 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/big"
-	"testing"
 	"time"
 )
 
-// keyPair is a self-signed certificate and its key in one PEM text.
-func keyPair(t *testing.T) string {
-	t.Helper()
+// KeyPair is a self-signed certificate and its key in one PEM text, valid for an
+// hour from now.
+func KeyPair() ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	now := time.Now()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now, NotAfter: now.Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
+	cert, certErr := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	private, keyErr := x509.MarshalPKCS8PrivateKey(key)
+	if err := errors.Join(certErr, keyErr); err != nil {
+		return nil, err
 	}
 	var text bytes.Buffer
 	for _, b := range []*pem.Block{{Type: "CERTIFICATE", Bytes: cert}, {Type: "PRIVATE KEY", Bytes: private}} {
 		if err := pem.Encode(&text, b); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
-	return text.String()
+	return text.Bytes(), nil
 }
