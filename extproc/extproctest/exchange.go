@@ -67,7 +67,7 @@ type Exchange struct {
 	EarlyAfter int64
 	// LocalReply is raised by Envoy, if not nil.
 	LocalReply *LocalReply
-	// CountOnly keeps no body, digest or event: for load.
+	// CountOnly keeps no body, digest, event or dynamic metadata: for load.
 	CountOnly bool
 }
 

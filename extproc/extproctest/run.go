@@ -10,6 +10,7 @@ import (
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 )
 
@@ -185,7 +186,11 @@ func (x *run) tell(m *extprocv3.ProcessingRequest, size int) bool {
 		return false
 	}
 	if x.wire == nil {
-		w, err := dialStream(x.ctx, x.conn.conn, x.cfg.InitialMetadata)
+		var opts []grpc.CallOption
+		if x.ex.CountOnly {
+			opts = append(opts, grpc.ForceCodecV2(newLean()))
+		}
+		w, err := dialStream(x.ctx, x.conn.conn, x.cfg.InitialMetadata, opts...)
 		if err != nil {
 			x.streamEnded(err)
 			return false

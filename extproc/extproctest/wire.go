@@ -105,7 +105,7 @@ type wire struct {
 
 // dialStream opens the gRPC stream. Only the opening obeys ctx: Envoy's side
 // stream has no deadline, so none may reach the processor.
-func dialStream(ctx context.Context, conn grpc.ClientConnInterface, meta map[string]string) (*wire, error) {
+func dialStream(ctx context.Context, conn grpc.ClientConnInterface, meta map[string]string, opts ...grpc.CallOption) (*wire, error) {
 	opening := ctx
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(opening, cancel)
@@ -116,7 +116,7 @@ func dialStream(ctx context.Context, conn grpc.ClientConnInterface, meta map[str
 	}
 	ctx = context.WithValue(ctx, compressedKey{}, w.compressed)
 	ctx = metadata.NewOutgoingContext(ctx, metadata.New(meta))
-	stream, err := extprocv3.NewExternalProcessorClient(conn).Process(ctx, grpc.MaxCallRecvMsgSize(64<<20))
+	stream, err := extprocv3.NewExternalProcessorClient(conn).Process(ctx, append(opts, grpc.MaxCallRecvMsgSize(64<<20))...)
 	if err != nil {
 		cancel()
 		return nil, err
