@@ -218,9 +218,11 @@ func (x *Exchange) Free(l scan.Leg) {
 func (x *Exchange) Finish(end string) {
 	x.setup.Observer.Observe(x.record(end))
 	x.gate.open.Add(-1)
+	// Asked first: judging that ends between the two would leave a body behind.
+	judging := x.legs[scan.Request].read.Load() || x.legs[scan.Response].read.Load()
 	x.Free(scan.Request)
 	x.Free(scan.Response)
-	if !x.legs[scan.Request].read.Load() && !x.legs[scan.Response].read.Load() {
+	if !judging {
 		x.setup.leave()
 		return
 	}

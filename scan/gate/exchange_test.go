@@ -118,6 +118,31 @@ func TestFinish(t *testing.T) {
 	}
 }
 
+// Judging that ends in the midst of Finish leaves no body behind.
+func TestFinishWhileJudgingEnds(t *testing.T) {
+	r := newRig()
+	end, ended := make(chan struct{}), make(chan struct{})
+	r.engines["av"] = engine(func(context.Context, scan.Object) (scan.Verdict, error) {
+		<-end
+		return scan.CleanVerdict(), nil
+	})
+	var once sync.Once
+	r.store.closing = func() { once.Do(func() { close(end); <-ended }) }
+	g := gate.New(r.setup())
+	x := g.Begin(gate.Head{}, "")
+	hold(t, x)
+	x.Judge(t.Context(), scan.Request, func(gate.Judgement) { close(ended) })
+	x.Plan(scan.Response, gate.Head{ContentLength: -1}, true)
+	idle := g.Swap(r.setup())
+	x.Finish("aborted") // frees the response's body, and only then is the request judged
+	<-idle
+	for i, n := range r.store.closes() {
+		if n == 0 {
+			t.Errorf("body %d was not freed", i)
+		}
+	}
+}
+
 func judgeLeg(t *testing.T, x *gate.Exchange) {
 	hold(t, x)
 	done := make(chan gate.Judgement, 1)

@@ -161,7 +161,8 @@ func finds(paths ...string) unwrapper {
 
 // store opens bodies in memory and remembers them.
 type store struct {
-	appendErr, sealErr error // what every body fails with
+	appendErr, sealErr error  // what every body fails with
+	closing            func() // called before a body is closed
 
 	mu     sync.Mutex
 	bodies []*memory
@@ -241,6 +242,9 @@ func (b *memory) Slice(off int64, limit int) ([]byte, error) {
 }
 
 func (b *memory) Close() error {
+	if b.store.closing != nil {
+		b.store.closing()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed++
