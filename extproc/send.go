@@ -2,6 +2,7 @@ package extproc
 
 import (
 	"log/slog"
+	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc/codes"
@@ -96,21 +97,35 @@ func (s *stream) startRelease(a action) error {
 	if r.admitted = s.srv.releases.TryAcquire(weight); r.admitted {
 		r.weight = weight
 	}
-	if a.tail != tailMore {
-		if !r.admitted {
-			s.awaitRelease(a.leg, weight)
-		}
-		return nil
-	}
 	if !r.admitted {
-		if err := s.srv.releases.Acquire(s.ctx, weight); err != nil {
-			return s.gone()
-		}
-		r.admitted, r.weight = true, weight
+		s.awaitRelease(a.leg, weight)
 	}
-	for s.legs[a.leg].release != nil {
-		if err := s.releaseStep(a.leg); err != nil {
+	if a.tail == tailMore {
+		return s.releaseNow(a.leg)
+	}
+	return nil
+}
+
+// releaseNow sends a held body to its end. While it waits for room, a release of
+// the other leg goes on: that may be what holds the room.
+func (s *stream) releaseNow(l scan.Leg) error {
+	due := time.NewTimer(time.Until(s.deadline))
+	defer due.Stop()
+	for s.legs[l].release != nil {
+		if admitted, ok := s.releasingLeg(); ok {
+			if err := s.releaseStep(admitted); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case a := <-s.admitted:
+			s.admit(a)
+		case <-due.C:
+			_, err := s.exchangeExpired()
 			return err
+		case <-s.ctx.Done():
+			return s.gone()
 		}
 	}
 	return nil

@@ -1,0 +1,69 @@
+package extproc_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/portcullis-av/portcullis/extproc/extproctest"
+	"github.com/portcullis-av/portcullis/scan"
+	"github.com/portcullis-av/portcullis/scan/spool"
+)
+
+// A response that cannot be held, and may pass, goes out although the request's
+// release, of the same exchange, has all that may be released at once.
+func TestBothLegsAreReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor()
+		pool, err := spool.New(spool.Config{MemoryBytes: 64 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.store = &ailing{Store: pool}
+		d.policy.FailOpen = true
+		d.config.ReleaseBytes = 1 << 20
+		upload, download := extproctest.Random(1<<20, 1), extproctest.Random(256<<10, 2)
+		res := extproctest.New(d.serve(t), profile("duplex")).Do(t.Context(), extproctest.Exchange{
+			Request: extproctest.Message{Body: extproctest.Cut(upload, 64<<10)},
+			Early:   true, EarlyAfter: 64 << 10,
+			Origin: extproctest.Reply(extproctest.Message{Body: extproctest.Cut(download, 64<<10)}),
+		})
+		res.MustBeLawful(t)
+		if res.Client.Size != int64(len(download)) {
+			t.Errorf("the client saw %s and %d bytes", res.Client, res.Client.Size)
+		}
+		if r := <-d.records; r.Legs[scan.Response].Decision.Verdict.Cause != scan.CauseSpool {
+			t.Errorf("recorded %+v", r.Legs)
+		}
+	})
+}
+
+// ailing is a store whose bodies take their time to be read back, and of which the
+// second breaks with its second piece.
+type ailing struct {
+	scan.Store
+	opened int
+}
+
+func (a *ailing) Open(limit int64, digest bool) scan.Body {
+	a.opened++
+	return &ailingBody{Body: a.Store.Open(limit, digest), breaks: a.opened == 2}
+}
+
+type ailingBody struct {
+	scan.Body
+	breaks bool
+}
+
+func (b *ailingBody) Write(p []byte) (int, error) {
+	if b.breaks && b.Size() > 0 {
+		return 0, &scan.Error{Kind: scan.KindSpool, Op: "write", Err: errors.New("no space left on device")}
+	}
+	return b.Body.Write(p)
+}
+
+func (b *ailingBody) ReadAt(p []byte, off int64) (int, error) {
+	time.Sleep(10 * time.Millisecond)
+	return b.Body.ReadAt(p, off)
+}
