@@ -39,6 +39,32 @@ func TestBothLegsAreReleased(t *testing.T) {
 	})
 }
 
+// What was held is given back with the verdict, however long the answer takes.
+func TestReleasedIsGivenBack(t *testing.T) {
+	for _, p := range []string{"duplex", "buffered"} {
+		t.Run(p, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDoor()
+				conn := d.serve(t)
+				res := extproctest.New(conn, profile(p)).Do(t.Context(), extproctest.Exchange{
+					Request: extproctest.Message{Body: extproctest.Cut(extproctest.Random(100<<10, 1), 64<<10)},
+					Origin: func(extproctest.Received) extproctest.Message {
+						synctest.Wait()
+						if u := d.pool.Usage(); u != (spool.Usage{}) {
+							t.Errorf("still held when the origin has all of it: %+v", u)
+						}
+						return extproctest.Message{}
+					},
+				})
+				res.MustBeLawful(t)
+				if res.Client.Status != 200 {
+					t.Errorf("the client saw %s", res.Client)
+				}
+			})
+		})
+	}
+}
+
 // ailing is a store whose bodies take their time to be read back, and of which the
 // second breaks with its second piece.
 type ailing struct {

@@ -39,6 +39,16 @@ func (s *stream) sendHeaders(a action) error {
 	return s.send(s.marked(a, r))
 }
 
+// sendBody answers a body message outside FULL_DUPLEX. With its verdict Envoy lets
+// go on what it has, and nobody needs what is held any more.
+func (s *stream) sendBody(a action) error {
+	err := s.send(s.marked(a, bodyAnswer(a.leg, s.mark(a))))
+	if a.marked {
+		s.x.Free(a.leg)
+	}
+	return err
+}
+
 // mark is the header mutation of an answer.
 func (s *stream) mark(a action) *extprocv3.HeaderMutation {
 	w := &s.legs[a.leg]

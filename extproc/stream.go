@@ -338,7 +338,7 @@ func (s *stream) do(a action) (replaced bool, err error) {
 	case sendHeaders:
 		return false, s.sendHeaders(a)
 	case sendBody:
-		return false, s.send(s.marked(a, bodyAnswer(a.leg, s.mark(a))))
+		return false, s.sendBody(a)
 	case sendChunk:
 		return false, s.sendChunks(a.leg, a.data, a.end)
 	case sendTrailers:
