@@ -103,6 +103,20 @@ func TestStaleOnce(t *testing.T) {
 	}
 }
 
+// TestUnasked: an answer that comes on a kept connection before anything was asked
+// is none to the next request.
+func TestUnasked(t *testing.T) {
+	for _, o := range []icaptest.Options{{}, {TLS: true}} {
+		s, e := pair(t, o, icap.Config{MaxObjectBytes: mib})
+		for range 3 {
+			wantClean(t, e, text(100))
+			s.Say([]byte(clean204))
+			time.Sleep(50 * time.Millisecond) // on its way
+			wantVerdict(t, e, marked(100), scan.OutcomeInfected, scan.CauseMalware)
+		}
+	}
+}
+
 // TestNoRetryAfterBytes: a server that had begun to answer is not asked again.
 func TestNoRetryAfterBytes(t *testing.T) {
 	s, e := pair(t, icaptest.Options{}, icap.Config{})

@@ -25,18 +25,22 @@ func newPool(most int, timeout time.Duration) *pool {
 	return &pool{most: most, timeout: timeout}
 }
 
-// get returns nil when there is none.
+// get returns nil when there is none. One that the server has closed, or over
+// which it said more than its answer, is none.
 func (p *pool) get() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := len(p.idle) - 1
-	if last < 0 {
-		return nil
+	for len(p.idle) > 0 {
+		last := len(p.idle) - 1
+		c := p.idle[last]
+		p.idle = p.idle[:last]
+		c.expire.Stop()
+		if quiet(c.Conn) {
+			return c.conn
+		}
+		_ = c.Close()
 	}
-	c := p.idle[last]
-	p.idle = p.idle[:last]
-	c.expire.Stop()
-	return c.conn
+	return nil
 }
 
 // put keeps c, or closes it when there are enough.

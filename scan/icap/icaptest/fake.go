@@ -210,6 +210,15 @@ func (s *Server) Drop() {
 	}
 }
 
+// Say writes b over every connection, whether or not anybody asked.
+func (s *Server) Say(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.conns {
+		_, _ = conn.Write(b)
+	}
+}
+
 // Stop closes the listener and every connection, and waits until all is quiet.
 // From then on connections are refused. Stopping twice is fine.
 func (s *Server) Stop() {
