@@ -31,6 +31,9 @@ type Options struct {
 	CanaryInterval time.Duration
 	// CanaryTimeout bounds one probe; 10 s.
 	CanaryTimeout time.Duration
+	// ScanTimeout is what the engine itself allows a scan, if that is bounded at
+	// all; none.
+	ScanTimeout time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -176,7 +179,7 @@ func (f *Fleet) attempt(ctx context.Context, o scan.Object, avoid *member, patie
 		return attempt{err: err}
 	}
 	a.member = c.member
-	suspect := time.AfterFunc(f.opts.CanaryInterval/suspicion, func() { f.suspect(c) })
+	suspect := time.AfterFunc(f.suspicionAfter(ctx), func() { f.suspect(c) })
 	defer suspect.Stop()
 	content := &touched{ReaderAt: o.Content}
 	asked := o
@@ -202,8 +205,22 @@ func suspicious(err error) bool {
 var errPanicked = &scan.Error{Kind: scan.KindInternal, Op: "scan", Err: errors.New("the engine panicked")}
 
 // suspicion is the part of the canary interval for which an instance may answer
-// nobody before it is probed out of turn.
+// nobody, at most, before it is probed out of turn.
 const suspicion = 6
+
+// suspicionAfter is how long a scan may take until its instance is suspected. It
+// leaves the probe half of the time in which the scan must end: where canaries are
+// rare or deadlines short, content that hangs would look like an engine that does.
+func (f *Fleet) suspicionAfter(ctx context.Context) time.Duration {
+	after := f.opts.CanaryInterval / suspicion
+	if own := f.opts.ScanTimeout; own > 0 {
+		after = min(after, own/2)
+	}
+	if end, ok := ctx.Deadline(); ok {
+		after = min(after, time.Until(end)/2)
+	}
+	return after
+}
 
 // suspect has an instance probed that answered nobody since a scan began, so that
 // it is known whom to blame when that scan times out: the content or the engine.

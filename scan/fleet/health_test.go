@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -111,34 +112,73 @@ func TestProbeRate(t *testing.T) {
 }
 
 // A scan on an otherwise idle engine that takes too long is told from an engine
-// that is stuck: a probe comes before the scan's time is over.
+// that is stuck: a probe comes before the scan's time is over, however short that
+// is and however rare probes are.
 func TestSuspicion(t *testing.T) {
 	for name, c := range map[string]struct {
-		engine engine
-		stuck  bool
+		deadline time.Duration
+		opts     fleet.Options
 	}{
-		"slow content": {sparing(hanging), false},
-		"stuck engine": {hanging, true},
+		"usual":                 {10 * time.Second, fleet.Options{}},
+		"short deadline":        {1500 * time.Millisecond, fleet.Options{}},
+		"rare canaries":         {30 * time.Second, fleet.Options{CanaryInterval: 10 * time.Minute}},
+		"the engine's deadline": {60 * time.Second, fleet.Options{CanaryInterval: 10 * time.Minute, ScanTimeout: 5 * time.Second}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				e := newChanging(right)
-				f := newFleet(t, fleet.Options{}, e.scan)
-				defer run(t, f)()
-				synctest.Wait()
-				e.set(c.engine)
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-				defer cancel()
-				v, err := f.Scan(ctx, object("alone"))
-				if c.stuck {
-					if scan.KindOf(err) != scan.KindTimeout {
+		for _, stuck := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stuck %v", name, stuck), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					hang := bounded(c.opts.ScanTimeout, hanging)
+					if !stuck {
+						hang = sparing(hang)
+					}
+					e := newChanging(right)
+					f := newFleet(t, c.opts, e.scan)
+					defer run(t, f)()
+					time.Sleep(5 * time.Second)
+					e.set(hang)
+					ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
+					defer cancel()
+					v, err := f.Scan(ctx, object("alone"))
+					if !stuck {
+						wantUnscannable(t, v, err, scan.CauseScanTimeout)
+					} else if scan.KindOf(err) != scan.KindTimeout {
 						t.Errorf("got %+v, %v", v, err)
 					}
-					return
-				}
-				wantUnscannable(t, v, err, scan.CauseScanTimeout)
+				})
 			})
-		})
+		}
+	}
+}
+
+// Content that hangs takes no engine out of use that answers its probes.
+func TestHangingContentOpensNoBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newChanging(right)
+		f := newFleet(t, fleet.Options{}, e.scan)
+		defer run(t, f)()
+		synctest.Wait()
+		e.set(sparing(hanging))
+		for i := range 20 {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			v, err := f.Scan(ctx, object(fmt.Sprint("hangs ", i)))
+			wantUnscannable(t, v, err, scan.CauseScanTimeout)
+			cancel()
+		}
+		if f.Stats().Instances[0].Open {
+			t.Error("the breaker is open")
+		}
+	})
+}
+
+// bounded ends an engine's scans by itself.
+func bounded(d time.Duration, e engine) engine {
+	if d == 0 {
+		return e
+	}
+	return func(ctx context.Context, o scan.Object) (scan.Verdict, error) {
+		ctx, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		return e(ctx, o)
 	}
 }
 

@@ -16,6 +16,7 @@ type member struct {
 	// Guarded by Fleet.mu.
 	calls    []*call
 	answered time.Duration // when the last complete verdict came; 0 for never
+	hung     int           // scans that ran out of time since the last one with a verdict
 	probed   time.Duration // when the last probe that has ended began
 	breaker  breaker
 	breaks   breaks
@@ -68,7 +69,7 @@ func (f *Fleet) release(c *call, sum [32]byte, read bool, v scan.Verdict, err er
 		m.breaker.trial = false
 	}
 	if err == nil {
-		m.answered = now
+		m.answered, m.hung = now, 0
 		m.breaker.succeeded(now)
 		if c.trial {
 			m.breaker.passed(now)
@@ -103,16 +104,18 @@ const shortest = 500 * time.Millisecond
 
 // late judges a time-out. When the engine answered others meanwhile, it is this
 // content that takes too long, and a client must not reach fail-open with it. An
-// instance that answered nobody itself is spared for a while: it may be stuck.
+// instance that answered nobody itself is spared for a while: it may be stuck. So
+// is one that answers nothing but its probes, not for a single content.
 func (f *Fleet) late(c *call, sum [32]byte, v scan.Verdict, err error, now time.Duration) (scan.Verdict, error) {
 	given, silent := now-c.began, c.member.answered <= c.began
 	if silent && given >= shortest {
 		f.failed(c.member, err, now)
 	}
+	c.member.hung++
 	if !f.answeredSince(c.began) {
 		return v, err
 	}
-	if silent {
+	if silent || c.member.hung > 1 {
 		f.eject(c.member, now)
 	}
 	f.poison.slow(sum, c.member, silent, given, now)

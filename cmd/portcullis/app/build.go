@@ -235,6 +235,7 @@ func (e *engine) build(c *configv1.Engine) error {
 		instances, err = buildClamd(k.Clamd)
 	case *configv1.Engine_Cloudmersive:
 		e.kind, opts.MaxInFlight = "cloudmersive", int(k.Cloudmersive.GetMaxInFlight())
+		opts.ScanTimeout = k.Cloudmersive.GetTimeout().AsDuration()
 		instances, err = e.buildCloudmersive(k.Cloudmersive)
 	case *configv1.Engine_Icap:
 		e.kind, opts.MaxInFlight = "icap", int(k.Icap.GetMaxInFlight())

@@ -1,6 +1,12 @@
 package app_test
 
 import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -45,5 +51,35 @@ func TestIcapAndRemote(t *testing.T) {
 	}
 	if log := far.log.String() + near.log.String(); strings.Contains(log, "?secret") {
 		t.Errorf("the query of the URL is in the log:\n%s", log)
+	}
+}
+
+// A body over which Cloudmersive runs out of the time of one call does not reach
+// fail-open with it, although nobody else asks and canaries are rare: the service
+// answers those.
+func TestHangingBodyIsNotPassed(t *testing.T) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		form, err := io.ReadAll(r.Body)
+		switch {
+		case err != nil:
+		case bytes.Contains(form, []byte("hang")):
+			<-r.Context().Done()
+		case bytes.Contains(form, scantest.EICAR()):
+			_, _ = io.WriteString(w, `{"CleanResult":false,"FoundViruses":[{"FileName":"x","VirusName":"Eicar"}]}`)
+		default:
+			_, _ = io.WriteString(w, `{"CleanResult":true,"FoundViruses":null}`)
+		}
+	}))
+	defer service.Close()
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("k"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := started(t, "engines: [{name: cloud, cloudmersive: {url: \""+service.URL+"\", api_key_file: \""+key+"\", timeout: 3s}}]\n"+
+		"policies: [{name: default, engines: [cloud], fail: open}]\n")
+	p.becomes("/readyz", 200, "ready\n")
+	got, err := scanContent(t.Context(), p.dial(nil), []byte("hang"))
+	if err != nil || got.GetAction() != scanv1.Action_ACTION_BLOCK || got.GetCause() != string(scan.CauseScanTimeout) {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
