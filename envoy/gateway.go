@@ -13,6 +13,7 @@ const (
 	gatewayGroup      = "gateway.networking.k8s.io"
 	envoyGatewayGroup = "gateway.envoyproxy.io"
 	extensionPolicy   = "EnvoyExtensionPolicy"
+	patchPolicy       = "EnvoyPatchPolicy"
 	clientPolicy      = "ClientTrafficPolicy"
 	backendPolicy     = "BackendTrafficPolicy"
 	httpRoute         = "HTTPRoute"

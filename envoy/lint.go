@@ -42,7 +42,8 @@ func (f Finding) String() string {
 // defaults.
 type Linter struct {
 	// Filter limits the rules to external processors of this name in
-	// http_filters. Empty means that every one is Portcullis.
+	// http_filters. Empty means that every one is Portcullis; none of this name is a
+	// finding.
 	Filter string
 	// ScanTimeout and UploadTimeout are the longest ones of Portcullis' policies;
 	// 30 s and 5 min when 0.
@@ -74,7 +75,7 @@ func (o Linter) Lint(config []byte) ([]Finding, error) {
 	o.ScanTimeout = orDefault(o.ScanTimeout, 30*time.Second)
 	o.UploadTimeout = orDefault(o.UploadTimeout, 5*time.Minute)
 	o.Exchanges = orDefault(o.Exchanges, 4096)
-	l := &lint{Linter: o}
+	l := &lint{Linter: o, subject: newSubject()}
 	if err := l.read(config); err != nil {
 		return nil, err
 	}
@@ -87,9 +88,9 @@ func (o Linter) Lint(config []byte) ([]Finding, error) {
 	l.checkGateway()
 	l.checkVersion()
 	slices.SortStableFunc(l.found, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.Level.rank(), b.Level.rank()), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Rule, b.Rule))
+		return cmp.Or(cmp.Compare(a.Level.rank(), b.Level.rank()), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Why, b.Why))
 	})
-	return l.found, nil
+	return slices.Compact(l.found), nil // listeners may share their routes
 }
 
 func (l Level) rank() int { return slices.Index([]Level{LevelError, LevelWarn, LevelInfo}, l) }

@@ -1,51 +1,77 @@
 package envoy
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	bufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/buffer/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 )
 
 // checkClusters holds the rules for how Envoy reaches Portcullis.
 func (l *lint) checkClusters() {
 	done := map[string]bool{}
-	for _, g := range l.gates {
-		name := g.m.GetGrpcService().GetEnvoyGrpc().GetClusterName()
+	for _, s := range l.services {
+		name := s.m.GetEnvoyGrpc().GetClusterName()
 		if name == "" || done[name] {
 			continue
 		}
 		done[name] = true
-		l.cluster(g, name)
+		l.cluster(s.path, name)
 	}
 }
 
-func (l *lint) cluster(g gateAt, name string) {
+func (l *lint) cluster(service, name string) {
 	for _, c := range l.clusters {
 		patch := c.m.GetName() == "" // a patch to a cluster of Istio's has no name
 		if c.m.GetName() != name && !patch {
 			continue
 		}
-		h2 := http2Of(c.m)
-		options := c.path + ".typed_extension_protocol_options"
-		switch {
-		case h2 == nil && !patch:
-			l.add(LevelError, "L27", options, "gRPC needs HTTP/2; without it every exchange fails.", "Set explicit_http_config.http2_protocol_options.")
-		case h2 != nil && h2.GetInitialStreamWindowSize() == nil:
-			l.add(LevelWarn, "L23", options, "Envoy may hold 16 MiB of every body for Portcullis (256 MiB before 1.36).",
-				"Set http2_protocol_options.initial_stream_window_size to 65536 to 1048576.")
-		}
+		l.http2(c, patch)
 		if !patch {
 			l.breakers(c)
 		}
 		return
 	}
 	if l.allClusters {
-		l.add(LevelError, "L26", g.path+".grpc_service.envoy_grpc.cluster_name", fmt.Sprintf("There is no cluster %q: every exchange fails, or passes if Envoy fails open.", name),
+		l.add(LevelError, "L26", service+".envoy_grpc.cluster_name", fmt.Sprintf("There is no cluster %q: every exchange fails, or passes if Envoy fails open.", name),
 			"Define it, or correct the name.")
+	}
+}
+
+// http2 looks at how the cluster speaks HTTP/2.
+func (l *lint) http2(c at[*clusterv3.Cluster], patch bool) {
+	const fix = "Set explicit_http_config.http2_protocol_options."
+	o, options := &httpv3.HttpProtocolOptions{}, c.path+".typed_extension_protocol_options"
+	_, own := openInto("", c.m.GetTypedExtensionProtocolOptions()[httpOptionsKey], o)
+	h2 := o.GetExplicitHttpConfig().GetHttp2ProtocolOptions()
+	switch auto := o.GetAutoConfig(); {
+	case auto != nil:
+		h2 = cmp.Or(auto.GetHttp2ProtocolOptions(), &corev3.Http2ProtocolOptions{})
+		l.add(LevelWarn, "L27", options, "gRPC needs HTTP/2, which is left to ALPN here: where that chooses HTTP/1.1, every exchange fails.", fix)
+	case h2 == nil:
+		h2 = cmp.Or(o.GetUseDownstreamProtocolConfig().GetHttp2ProtocolOptions(), c.m.GetHttp2ProtocolOptions()) //nolint:staticcheck // deprecated, and still read by Envoy
+	}
+	switch {
+	case h2 == nil && (!patch || own && o.GetUpstreamProtocolOptions() != nil):
+		l.add(LevelError, "L27", options, "gRPC needs HTTP/2; without it every exchange fails.", fix)
+	case h2 != nil && h2.GetInitialStreamWindowSize() == nil:
+		l.add(LevelWarn, "L23", options, "Envoy may hold 16 MiB of every body for Portcullis (256 MiB before 1.36).",
+			"Set http2_protocol_options.initial_stream_window_size to 65536 to 1048576.")
+	}
+	for path, common := range map[string]*corev3.HttpProtocolOptions{
+		options + fmt.Sprintf("[%q]", httpOptionsKey): o.GetCommonHttpProtocolOptions(),
+		c.path: c.m.GetCommonHttpProtocolOptions(), //nolint:staticcheck // deprecated, and still read by Envoy
+	} {
+		if d := common.GetMaxStreamDuration().AsDuration(); d != 0 && d <= 2*l.leg() {
+			l.add(LevelError, "L9", path+".common_http_protocol_options.max_stream_duration", fmt.Sprintf("%v is less than both legs may be held: Envoy ends its call of Portcullis.", d),
+				fmt.Sprintf("Remove it, or set more than %v.", 2*l.leg()))
+		}
 	}
 }
 
@@ -62,35 +88,31 @@ func (l *lint) breakers(c at[*clusterv3.Cluster]) {
 	}
 }
 
-// http2Of returns how the cluster speaks HTTP/2, or nil if it does not.
-func http2Of(c *clusterv3.Cluster) *corev3.Http2ProtocolOptions {
-	o := &httpv3.HttpProtocolOptions{}
-	if c.GetTypedExtensionProtocolOptions()[httpOptionsKey].UnmarshalTo(o) == nil {
-		if h2 := o.GetExplicitHttpConfig().GetHttp2ProtocolOptions(); h2 != nil {
-			return h2
-		}
-	}
-	return c.GetHttp2ProtocolOptions() //nolint:staticcheck // deprecated, and still read by Envoy
-}
-
 // checkBuffers is for modes in which Envoy holds whole bodies.
 func (l *lint) checkBuffers() {
+	modes := slices.Clone(l.overrides)
 	for _, g := range l.gates {
-		m := g.m.GetProcessingMode()
+		modes = append(modes, g.m.GetProcessingMode())
+	}
+	for _, m := range modes {
 		if m.GetRequestBodyMode() != buffered && m.GetResponseBodyMode() != buffered {
 			continue
 		}
 		for _, n := range l.listeners {
-			limit := int64(1 << 20)
+			limit, chosen := int64(1<<20), false
 			if n.m.GetPerConnectionBufferLimitBytes() != nil {
 				limit = int64(n.m.GetPerConnectionBufferLimitBytes().GetValue())
+				chosen = limit >= 1<<20
 			}
 			path := n.path + ".per_connection_buffer_limit_bytes"
-			if limit < l.MaxBodyBytes {
+			switch {
+			case l.MaxBodyBytes == 0 && !chosen:
+				l.add(LevelWarn, "L15", path, fmt.Sprintf("Bodies over %d bytes get 413 or 500, unless the route raises the limit; unset it is 1 MiB.", limit),
+					"Raise it, or take the duplex profile.")
+			case limit < l.MaxBodyBytes:
 				l.add(LevelError, "L15", path, fmt.Sprintf("Bodies over %d bytes get 413 or 500; Portcullis' limit is %d.", limit, l.MaxBodyBytes),
 					"Raise it, or take the duplex profile.")
 			}
-			const envelope = 64 << 10 // the message around the body
 			if l.ReceiveLimit != 0 && l.ReceiveLimit < limit+envelope {
 				l.add(LevelError, "L15", path, fmt.Sprintf("A body may have %d bytes, and Portcullis takes messages of %d.", limit, l.ReceiveLimit),
 					"Lower it, or raise Portcullis' limit.")
@@ -98,6 +120,26 @@ func (l *lint) checkBuffers() {
 		}
 	}
 }
+
+// bufferFilters looks at filters before a gate that hold whole bodies: such a body
+// arrives as one message.
+func (l *lint) bufferFilters(m manager) {
+	for i, f := range m.m.GetHttpFilters() {
+		path := fmt.Sprintf("%s.http_filters[%d]", m.path, i)
+		if _, isGate := m.gateOf(path); isGate {
+			return
+		}
+		b := &bufferv3.Buffer{}
+		at, ok := openInto(path+".typed_config", f.GetTypedConfig(), b)
+		if limit := int64(b.GetMaxRequestBytes().GetValue()); ok && l.ReceiveLimit != 0 && l.ReceiveLimit < limit+envelope {
+			l.add(LevelError, "L15", at+".max_request_bytes", fmt.Sprintf("A body that is buffered before the gate arrives in one message, of up to %d bytes, and Portcullis takes %d.", limit, l.ReceiveLimit),
+				"Lower it, raise Portcullis' limit, or remove the filter: the gate holds bodies anyway.")
+		}
+	}
+}
+
+// envelope is the room for a message around its body.
+const envelope = 64 << 10
 
 // fixed are the first releases of each minor version that cannot be crashed by
 // several answers in one frame (CVE-2026-47207).

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,12 +17,15 @@ import (
 // readDump reads what /config_dump of an Envoy's admin interface says, or what
 // egctl translates. An Envoy runs with it, so unknown fields are those of a
 // newer release.
-func (l *lint) readDump(tree map[string]any) {
+func (l *lint) readDump(tree map[string]any) error {
 	l.running = true
 	defer func() { l.running = false }()
 	if configs, ok := tree["configs"].([]any); ok {
+		if !slices.ContainsFunc(configs, func(c any) bool { return strings.HasSuffix(fmt.Sprint(at1(c, "@type")), ".ListenersConfigDump") }) {
+			return errors.New("the config dump is without listeners: give all of /config_dump, not a ?resource= or ?mask= of it")
+		}
 		l.readConfigs(l.prefix+"configs", configs)
-		return
+		return nil
 	}
 	gateways, _ := tree["xds"].(map[string]any)
 	for _, name := range slices.Sorted(maps.Keys(gateways)) {
@@ -29,6 +33,58 @@ func (l *lint) readDump(tree map[string]any) {
 			l.readConfigs(fmt.Sprintf("%sxds[%q].configs", l.prefix, name), configs)
 		}
 	}
+	return nil
+}
+
+// eachResource calls f for the resources of a type in a file that Envoy watches
+// (DiscoveryResponse).
+func (l *lint) eachResource(tree map[string]any, m proto.Message, f func(path string)) {
+	for i, r := range listOf(tree["resources"]) {
+		resource, _ := r.(map[string]any)
+		if d := messageType(fmt.Sprint(resource["@type"])); d == nil || d.FullName() != m.ProtoReflect().Descriptor().FullName() {
+			continue
+		}
+		resource = maps.Clone(resource)
+		delete(resource, "@type")
+		path := fmt.Sprintf("%sresources[%d]", l.prefix, i)
+		proto.Reset(m)
+		if l.decode(path, resource, m) {
+			f(path)
+		}
+	}
+}
+
+// readNamed reads what others name, wherever it stands: routes and filters that
+// are discovered.
+func (l *lint) readNamed(tree map[string]any) error {
+	switch kindOf(tree) {
+	case aResources:
+		routes, filter := &routev3.RouteConfiguration{}, &corev3.TypedExtensionConfig{}
+		l.eachResource(tree, routes, func(path string) {
+			l.byName[routes.GetName()] = newAt(path, proto.CloneOf(routes))
+		})
+		l.eachResource(tree, filter, func(path string) {
+			l.discovered[filter.GetName()] = newAt(path+".typed_config", filter.GetTypedConfig())
+		})
+	case "EnvoyFilter":
+		object, err := envoyFilterOf(tree)
+		if err != nil {
+			return err
+		}
+		for i, p := range object.Spec.ConfigPatches {
+			filter, path := &corev3.TypedExtensionConfig{}, fmt.Sprintf("%sspec.configPatches[%d].patch.value", l.prefix, i)
+			if p.ApplyTo == "EXTENSION_CONFIG" && p.Patch.Value != nil && l.decode(path, p.Patch.Value, filter) {
+				l.discovered[filter.GetName()] = newAt(path+".typed_config", filter.GetTypedConfig())
+			}
+		}
+	}
+	return nil
+}
+
+func (l *lint) readResources(tree map[string]any) {
+	cluster, listener := &clusterv3.Cluster{}, &listenerv3.Listener{}
+	l.eachResource(tree, cluster, func(path string) { l.clusters = append(l.clusters, newAt(path, proto.CloneOf(cluster))) })
+	l.eachResource(tree, listener, func(path string) { l.readListener(path, proto.CloneOf(listener)) })
 }
 
 // readConfigs takes routes first: listeners name them.
@@ -37,6 +93,11 @@ func (l *lint) readConfigs(path string, configs []any) {
 	l.eachIn(path, configs, "RoutesConfigDump", "dynamic_route_configs", []string{"route_config"}, func(path string, tree map[string]any) {
 		if c := (&routev3.RouteConfiguration{}); l.decode(path, tree, c) {
 			l.byName[c.GetName()] = at[*routev3.RouteConfiguration]{path, c}
+		}
+	})
+	l.eachIn(path, configs, "EcdsConfigDump", "ecds_filters", []string{"ecds_filter"}, func(path string, tree map[string]any) {
+		if f := (&corev3.TypedExtensionConfig{}); l.decode(path, tree, f) {
+			l.discovered[f.GetName()] = newAt(path+".typed_config", f.GetTypedConfig())
 		}
 	})
 	for list, step := range map[string][]string{"static_clusters": {"cluster"}, "dynamic_active_clusters": {"cluster"}} {

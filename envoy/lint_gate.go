@@ -3,9 +3,9 @@ package envoy
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 )
 
@@ -23,7 +23,10 @@ const (
 func (l *lint) checkGates() {
 	for _, g := range l.gates {
 		l.failure(g)
-		l.modes(g.path+".processing_mode", g.m.GetProcessingMode(), adaptive(g.m))
+		if !g.fragment || g.m.GetProcessingMode() != nil {
+			l.modes(g.path+".processing_mode", g.m.GetProcessingMode(), adaptive(g.m))
+			l.messageTimers(g, g.m.GetProcessingMode())
+		}
 		for i, m := range g.m.GetAllowedOverrideModes() {
 			l.modes(fmt.Sprintf("%s.allowed_override_modes[%d]", g.path, i), m, true)
 		}
@@ -31,10 +34,14 @@ func (l *lint) checkGates() {
 			l.add(LevelWarn, "L5", g.path+".allow_mode_override", "Any mode can be chosen by an answer, also none at all.",
 				"List the modes in allowed_override_modes.")
 		}
-		l.messageTimers(g)
 		l.mutations(g)
-		l.forwarded(g)
-		l.service(g)
+		l.attributes(g)
+		if !g.fragment || g.m.GetForwardRules() != nil {
+			l.forwarded(g)
+		}
+		if !g.fragment || g.m.GetGrpcService() != nil || g.m.GetHttpService() != nil {
+			l.service(g)
+		}
 	}
 }
 
@@ -89,9 +96,12 @@ func (l *lint) legMode(path, leg string, body extprocv3.ProcessingMode_BodySendM
 	}
 }
 
-func (l *lint) messageTimers(g gateAt) {
-	m := g.m.GetProcessingMode()
+// messageTimers looks at the filter's timers for a mode in which they run.
+func (l *lint) messageTimers(g gateAt, m *processing) {
 	if m.GetRequestBodyMode() == duplex && m.GetResponseBodyMode() == duplex {
+		return
+	}
+	if g.fragment && g.m.GetMessageTimeout() == nil {
 		return
 	}
 	timeout := 200 * time.Millisecond
@@ -125,76 +135,62 @@ func (l *lint) mutations(g gateAt) {
 	}
 }
 
-func (l *lint) forwarded(g gateAt) {
-	for _, list := range []struct {
-		field  string
-		values []string
-	}{{"request_attributes", g.m.GetRequestAttributes()}, {"response_attributes", g.m.GetResponseAttributes()}} {
-		for i, a := range list.values {
-			if a == "request.headers" || strings.Contains(a, "authorization") || strings.Contains(a, "cookie") {
-				l.add(LevelWarn, "L17", fmt.Sprintf("%s.%s[%d]", g.path, list.field, i), "Credentials are sent where no scan needs them.", "Remove it.")
-			}
-		}
-	}
-	rules := g.m.GetForwardRules()
-	if rules == nil {
-		l.add(LevelInfo, "L17", g.path+".forward_rules", "Unset, all headers are sent, credentials too; no scan needs them.",
-			"List authorization, proxy-authorization, cookie and set-cookie in disallowed_headers.")
-	}
-	for i, p := range rules.GetAllowedHeaders().GetPatterns() {
-		if slices.Contains(credentials(), strings.ToLower(p.GetExact())) {
-			l.add(LevelWarn, "L17", fmt.Sprintf("%s.forward_rules.allowed_headers.patterns[%d]", g.path, i),
-				"Credentials are sent where no scan needs them.", "Remove it.")
-		}
-	}
-}
-
 func (l *lint) service(g gateAt) {
 	s := g.m.GetGrpcService()
 	if g.m.GetHttpService() != nil {
 		l.add(LevelError, "L6", g.path+".http_service", "Over HTTP Envoy sends headers only, never a body.", "Use grpc_service.")
 		return
 	}
-	if s.GetGoogleGrpc() != nil {
-		l.add(LevelError, "L21", g.path+".grpc_service.google_grpc", "This client has no flow control: bodies pile up in Envoy's memory.", "Use envoy_grpc.")
-	}
-	if s.GetRetryPolicy() != nil {
-		l.add(LevelWarn, "L22", g.path+".grpc_service.retry_policy", "Envoy buffers what it sends in order to repeat it.", "Remove it.")
-	}
+	l.calls(g.path+".grpc_service", s)
 	if s == nil {
 		l.add(LevelError, "L6", g.path+".grpc_service", "There is no service to ask.", "Set envoy_grpc with the cluster of Portcullis.")
 	}
 }
 
+// calls looks at how Envoy calls Portcullis, in the filter or on a route.
+func (l *lint) calls(path string, s *corev3.GrpcService) {
+	if s.GetGoogleGrpc() != nil {
+		l.add(LevelError, "L21", path+".google_grpc", "This client has no flow control: bodies pile up in Envoy's memory.", "Use envoy_grpc.")
+	}
+	if s.GetRetryPolicy() != nil {
+		l.add(LevelWarn, "L22", path+".retry_policy", "Envoy buffers what it sends in order to repeat it.", "Remove it.")
+	}
+	if s != nil {
+		l.services = append(l.services, newAt(path, s))
+	}
+}
+
 // checkPerRoute holds the rules for what routes change.
 func (l *lint) checkPerRoute() {
-	names := map[string]bool{}
+	named := map[string][]gateAt{}
 	for _, g := range l.gates {
-		names[g.name] = true
+		named[g.name] = append(named[g.name], g)
 	}
 	for _, r := range l.perRoute {
-		said := settingOf(r.m)
-		if said.perRoute != nil && len(names) > 0 && !names[r.key] && l.Filter == "" {
+		said := settingOf(r.path, r.m)
+		if said.perRoute != nil && len(named) > 0 && named[r.key] == nil && l.Filter == "" {
 			l.add(LevelError, "L29", r.path, "No ext_proc filter has this name, so the setting has no effect.", "Use the filter's name in http_filters as the key.")
 		}
-		if !names[r.key] {
+		if named[r.key] == nil {
 			continue
 		}
 		if said.off {
 			l.add(LevelInfo, "L10", r.path, "Nothing on this route is scanned.", "Remove it unless that is wanted.")
 		}
-		l.overridden(r.path+".overrides", said.perRoute.GetOverrides())
+		l.overridden(said.path+".overrides", said.perRoute.GetOverrides(), named[r.key])
 	}
 }
 
-func (l *lint) overridden(path string, o *extprocv3.ExtProcOverrides) {
+func (l *lint) overridden(path string, o *extprocv3.ExtProcOverrides, gates []gateAt) {
 	if o.GetFailureModeAllow().GetValue() {
 		l.add(LevelError, "L1", path+".failure_mode_allow", "Any failure on this route lets the body pass unscanned.", "Remove it, and set fail: open in Portcullis' policy if that is wanted.")
 	}
 	if m := o.GetProcessingMode(); m != nil {
-		l.modes(path+".processing_mode", m, false)
+		l.modes(path+".processing_mode", m, slices.ContainsFunc(gates, func(g gateAt) bool { return adaptive(g.m) }))
+		l.overrides = append(l.overrides, m)
+		for _, g := range gates {
+			l.messageTimers(g, m)
+		}
 	}
-	if o.GetGrpcService().GetGoogleGrpc() != nil {
-		l.add(LevelError, "L21", path+".grpc_service.google_grpc", "This client has no flow control: bodies pile up in Envoy's memory.", "Use envoy_grpc.")
-	}
+	l.calls(path+".grpc_service", o.GetGrpcService())
 }

@@ -12,7 +12,7 @@ import (
 // gatewayObjectsRead are the objects of an Envoy Gateway, read as plain trees:
 // their definitions are not Envoy's.
 type gatewayObjectsRead struct {
-	extensions, clients, backends, routes []gatewayRead
+	extensions, clients, backends, patches, routes []gatewayRead
 	// granted are the namespaces from which policies may refer to a Service.
 	granted map[string]bool
 }
@@ -37,8 +37,14 @@ func (g gatewayRead) targets() []string {
 	return all
 }
 
-func (g gatewayRead) forRoutes() bool {
-	return slices.ContainsFunc(g.targets(), func(t string) bool { return strings.Contains(strings.SplitN(t, " ", 2)[0], "Route") })
+// narrow reports whether a policy is for less than a whole Gateway, so that it
+// replaces that of the Gateway.
+func (g gatewayRead) narrow() bool {
+	refs := append(listOf(g.get("spec", "targetRefs")), listOf(g.get("spec", "targetSelectors"))...)
+	return slices.ContainsFunc(append(refs, g.get("spec", "targetRef")), func(ref any) bool {
+		kind, _ := at1(ref, "kind").(string)
+		return strings.HasSuffix(kind, "Route") || at1(ref, "sectionName") != nil
+	})
 }
 
 func listOf(v any) []any { l, _ := v.([]any); return slices.Clone(l) }
@@ -53,6 +59,8 @@ func (l *lint) readGatewayObject(tree map[string]any) {
 		l.gateway.clients = append(l.gateway.clients, g)
 	case backendPolicy:
 		l.gateway.backends = append(l.gateway.backends, g)
+	case patchPolicy:
+		l.gateway.patches = append(l.gateway.patches, g)
 	case httpRoute, "GRPCRoute":
 		l.gateway.routes = append(l.gateway.routes, g)
 	case "ReferenceGrant":
@@ -92,13 +100,17 @@ func (l *lint) checkGateway() {
 	if l.extended() {
 		l.listenerPolicies()
 		l.routePolicies()
+		for _, g := range l.gateway.patches {
+			l.add(LevelWarn, "L25", g.prefix+"spec.jsonPatches", "It changes what Envoy Gateway makes of the policies, and is not read here.",
+				"Check what comes of it: egctl x translate --to xds, or the config dump of an Envoy.")
+		}
 	}
 }
 
 func (l *lint) extension(g gatewayRead) {
 	processors := listOf(g.get("spec", "extProc"))
-	if len(processors) == 0 && g.forRoutes() && g.get("spec", "mergeType") == nil {
-		l.add(LevelError, "L30", g.prefix+"spec.mergeType", "Without mergeType this policy replaces that of the Gateway, and with it the gate: these routes are not scanned.",
+	if len(processors) == 0 && g.narrow() && g.get("spec", "mergeType") == nil {
+		l.add(LevelError, "L30", g.prefix+"spec.mergeType", "Without mergeType this policy replaces that of the Gateway, and with it the gate: what it is for is not scanned.",
 			"Set mergeType: StrategicMerge.")
 	}
 	seen := map[string]bool{}
@@ -123,6 +135,14 @@ func (l *lint) extension(g gatewayRead) {
 }
 
 func (l *lint) extProc(path string, p any) {
+	for _, field := range []string{"failOpen", "shadowMode"} {
+		if v := at1(p, field); v != nil && v != true && v != false {
+			l.add(LevelError, "L25", path+"."+field, fmt.Sprintf("%q is neither true nor false: Kubernetes refuses the policy.", fmt.Sprint(v)), "Set false.")
+		}
+	}
+	if len(listOf(at1(p, "backendRefs"))) == 0 && at1(p, "backendRef") == nil {
+		l.add(LevelError, "L6", path+".backendRefs", "There is no service to ask.", "Name the Service of Portcullis.")
+	}
 	if at1(p, "failOpen") == true {
 		l.add(LevelError, "L1", path+".failOpen", "Any failure, also one that a client provokes, lets the body pass unscanned; so does a mistake in this policy.",
 			"Set false, and fail: open in Portcullis' policy if that is wanted.")
@@ -165,8 +185,7 @@ func (l *lint) gatewayLeg(path, leg string, settings any, override bool) bool {
 	body, _ := at1(settings, "body").(string)
 	at := path + "." + leg
 	for i, a := range listOf(at1(settings, "attributes")) {
-		name := fmt.Sprint(a)
-		if name == "request.headers" || strings.Contains(name, "authorization") || strings.Contains(name, "cookie") {
+		if credential(fmt.Sprint(a)) {
 			l.add(LevelWarn, "L17", fmt.Sprintf("%s.attributes[%d]", at, i), "Credentials are sent where no scan needs them.", "Remove it.")
 		}
 	}
@@ -233,10 +252,14 @@ func pow(base int64, n int) int64 {
 
 // known reports the keys of a mapping that Envoy Gateway does not have there.
 func (l *lint) known(path string, tree any, fields ...string) {
+	l.knownTo("Envoy Gateway 1.9", path, tree, fields...)
+}
+
+func (l *lint) knownTo(who, path string, tree any, fields ...string) {
 	m, _ := tree.(map[string]any)
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		if !slices.Contains(fields, key) {
-			l.add(LevelError, "L25", dot(path, key), fmt.Sprintf("Envoy Gateway 1.9 has no field %q here.", key), "Correct the spelling or the indentation.")
+			l.add(LevelError, "L25", dot(path, key), fmt.Sprintf("%s has no field %q here.", who, key), "Correct the spelling or the indentation.")
 		}
 	}
 }

@@ -93,6 +93,26 @@ func TestLintFindsBesideGatewayPolicies(t *testing.T) {
 			policy + "  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: shop}]\n  lua: [{type: Inline, inline: x}]\n",
 			breakage{level: LevelError, rule: "L30", path: "EnvoyExtensionPolicy edge/own spec.mergeType"},
 		},
+		"a policy for routes by their labels": {
+			policy + "  targetSelectors: [{group: gateway.networking.k8s.io, kind: HTTPRoute, matchLabels: {a: b}}]\n  lua: []\n",
+			breakage{level: LevelError, rule: "L30", path: "EnvoyExtensionPolicy edge/own spec.mergeType"},
+		},
+		"a policy for one listener": {
+			policy + "  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: public, sectionName: https}]\n  lua: []\n",
+			breakage{level: LevelError, rule: "L30", path: "EnvoyExtensionPolicy edge/own spec.mergeType"},
+		},
+		"patches of what the policies become": {
+			"---\nkind: EnvoyPatchPolicy\nmetadata: {name: own, namespace: edge}\nspec: {type: JSONPatch, jsonPatches: [{operation: {op: add, path: /x, value: 1}}]}\n",
+			breakage{level: LevelWarn, rule: "L25", path: "EnvoyPatchPolicy edge/own spec.jsonPatches"},
+		},
+		"a processor without a service": {
+			policy + "  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: shop}]\n  extProc: [{failOpen: \"true\"}]\n",
+			breakage{level: LevelError, rule: "L6", path: "EnvoyExtensionPolicy edge/own spec.extProc[0].backendRefs"},
+		},
+		"a text for a switch": {
+			policy + "  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: shop}]\n  extProc: [{failOpen: \"true\"}]\n",
+			breakage{level: LevelError, rule: "L25", path: "EnvoyExtensionPolicy edge/own spec.extProc[0].failOpen"},
+		},
 		"a second policy for the Gateway": {
 			policy + "  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: public}]\n  lua: []\n",
 			breakage{level: LevelWarn, rule: "L28", path: "EnvoyExtensionPolicy edge/own spec.targetRefs"},

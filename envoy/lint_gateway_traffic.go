@@ -65,7 +65,6 @@ func (l *lint) listenerBuffers(g gatewayRead) {
 	if limit <= 32<<10 || limit < l.MaxBodyBytes {
 		l.add(LevelError, "L15", path, fmt.Sprintf("Buffered bodies over %d bytes get 413 or 500; unset it is 32 KiB.", limit), "Raise it, or take the duplex profile.")
 	}
-	const envelope = 64 << 10 // the message around the body
 	if l.ReceiveLimit != 0 && l.ReceiveLimit < limit+envelope {
 		l.add(LevelError, "L15", path, fmt.Sprintf("A body may have %d bytes, and Portcullis takes messages of %d.", limit, l.ReceiveLimit), "Lower it, or raise Portcullis' limit.")
 	}

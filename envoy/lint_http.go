@@ -20,6 +20,7 @@ func (l *lint) checkManagers() {
 		l.streamTimers(m)
 		l.tunnels(m)
 		l.order(m)
+		l.bufferFilters(m)
 		if m.m.GetProxy_100Continue() {
 			l.add(LevelWarn, "L24", m.path+".proxy_100_continue", "A client that waits for 100 Continue waits for a service that does not have the headers yet.", "Remove it.")
 		}
@@ -34,6 +35,10 @@ func (l *lint) streamTimers(m manager) {
 	unset := idle == nil && !m.fragment
 	if unset {
 		idle = durationpb.New(5 * time.Minute)
+	}
+	if d := m.m.GetRequestTimeout().AsDuration(); d != 0 && d <= l.leg() {
+		l.add(LevelError, "L9", m.path+".request_timeout", fmt.Sprintf("%v runs while an upload is held, which may take %v.", d, l.leg()),
+			fmt.Sprintf("Set more than %v, or remove it.", l.leg()))
 	}
 	if d := idle.AsDuration(); d != 0 && d <= l.leg() {
 		l.add(LevelError, "L9", m.path+".stream_idle_timeout", fmt.Sprintf("After %v of silence Envoy ends the exchange, and a held body is silent for up to %v.", d, l.leg()),
@@ -91,7 +96,7 @@ func (l *lint) route(r routeAt) {
 		l.retries(r.path + ".route")
 	}
 	timeout := 15 * time.Second
-	if t := action.GetTimeout(); t != nil {
+	if t := action.GetTimeout(); t != nil || r.fragment {
 		timeout = t.AsDuration()
 	}
 	for _, t := range []struct {
@@ -141,23 +146,23 @@ func rewriters() []string {
 // order looks at the chain: requests pass it downwards, responses upwards.
 func (l *lint) order(m manager) {
 	first, duplexes := -1, 0
-	names := map[string]int{}
-	filters := m.m.GetHttpFilters()
-	for i, f := range filters {
+	seen := map[string]bool{}
+	for i, f := range m.m.GetHttpFilters() {
 		path := fmt.Sprintf("%s.http_filters[%d]", m.path, i)
 		kind := filterKind(f)
-		p := &extprocv3.ExternalProcessor{}
-		isGate := f.GetTypedConfig().UnmarshalTo(p) == nil && !f.GetDisabled() // see switches for those
-		if isGate {
-			names[p.GetGrpcService().GetEnvoyGrpc().GetClusterName()]++
-			if hasDuplex(p) {
-				duplexes++
-			}
+		p, isGate := m.gateOf(path) // see switches for those that are off
+		if !isGate && kind == "ext_proc" && !f.GetDisabled() {
+			p = &extprocv3.ExternalProcessor{} // of somebody else
+			_, _ = openInto("", f.GetTypedConfig(), p)
+		}
+		cluster := p.GetGrpcService().GetEnvoyGrpc().GetClusterName()
+		if hasDuplex(p) {
+			duplexes++
 		}
 		switch {
-		case isGate && duplexes > 1:
+		case hasDuplex(p) && duplexes > 1:
 			l.add(LevelError, "L14", path, "Two duplex processors in one chain truncate or stall bodies.", "Keep one.")
-		case isGate && names[p.GetGrpcService().GetEnvoyGrpc().GetClusterName()] > 1:
+		case isGate && seen[cluster]:
 			l.add(LevelError, "L28", path, "The same processor stands in the chain twice: every body is scanned twice.", "Remove one.")
 		case isGate:
 			first = max(first, i)
@@ -165,10 +170,26 @@ func (l *lint) order(m manager) {
 			l.add(LevelWarn, "L14", path, "Cached responses are served without the gate, with yesterday's verdict.", "List it after the gate.")
 		case first >= 0 && slices.Contains(authenticators(), kind):
 			l.add(LevelWarn, "L14", path, "Bodies of strangers are held and scanned before this filter refuses them.", "List it before the gate.")
-		case slices.Contains(rewriters(), kind):
+		case slices.Contains(rewriters(), kind), changesBodies(p):
 			l.add(LevelWarn, "L14", path, "It may change bytes after the scan, on one leg wherever it stands.", "Remove it, or make sure that it leaves bodies alone.")
 		}
+		seen[cluster] = seen[cluster] || isGate
 	}
+}
+
+// gateOf is the gate that a filter is or holds, unless it is switched off.
+func (m manager) gateOf(path string) (*extprocv3.ExternalProcessor, bool) {
+	for _, g := range m.gates {
+		if g.filter == path && !g.off {
+			return g.m, true
+		}
+	}
+	return nil, false
+}
+
+func changesBodies(p *extprocv3.ExternalProcessor) bool {
+	m := p.GetProcessingMode()
+	return m.GetRequestBodyMode() != none || m.GetResponseBodyMode() != none || p.GetAllowModeOverride()
 }
 
 func hasDuplex(p *extprocv3.ExternalProcessor) bool {

@@ -1,22 +1,18 @@
 package envoy
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	"go.yaml.in/yaml/v3"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -30,10 +26,17 @@ type subject struct {
 	clusters  []at[*clusterv3.Cluster]
 	perRoute  []routeSetting
 	routes    []routeAt
+	// services are the ways to Portcullis, overrides the modes that routes set.
+	services  []at[*corev3.GrpcService]
+	overrides []*processing
 	// allClusters is set when no cluster can come from elsewhere.
 	allClusters bool
-	// byName are the route configurations of a dump, for the managers that name them.
-	byName map[string]at[*routev3.RouteConfiguration]
+	// byName are the route configurations of a dump or of resources, and discovered
+	// the filters (ECDS), for those that name them.
+	byName     map[string]at[*routev3.RouteConfiguration]
+	discovered map[string]at[*anypb.Any]
+	// unseen is set if a processor's settings come from elsewhere.
+	unseen bool
 	// running is set for what an Envoy has taken already, in whichever release.
 	running bool
 	// prefix names the document in hand, if there are several.
@@ -62,8 +65,13 @@ type manager struct {
 type gateAt struct {
 	at[*extprocv3.ExternalProcessor]
 	name string
+	// filter is the path of its entry in http_filters.
+	filter string
 	// off is set for a filter that stands in the chain and is switched on by routes.
 	off bool
+	// fragment is set for a patch to a filter that is elsewhere, so that only what it
+	// sets is known.
+	fragment bool
 }
 
 // routeAt is a route and the settings for filters that hold for it, the most
@@ -71,12 +79,18 @@ type gateAt struct {
 type routeAt struct {
 	at[*routev3.Route]
 	above []map[string]*anypb.Any
+	// fragment is set for a patch to a route that is elsewhere.
+	fragment bool
 }
 
 // routeSetting is an entry of typed_per_filter_config.
 type routeSetting struct {
 	at[*anypb.Any]
 	key string
+}
+
+func newSubject() subject {
+	return subject{byName: map[string]at[*routev3.RouteConfiguration]{}, discovered: map[string]at[*anypb.Any]{}}
 }
 
 // read takes the documents apart.
@@ -99,88 +113,26 @@ func (l *lint) read(config []byte) error {
 	if known == 0 {
 		return errors.New("neither an Envoy bootstrap (static_resources), a config dump, an Istio EnvoyFilter nor an EnvoyExtensionPolicy; give the file that Envoy or kubectl gets")
 	}
-	for i, tree := range trees {
-		l.prefix = ""
-		if relevant > 1 {
-			l.prefix = titleOf(tree, i) + " "
-		}
-		if err := l.readDocument(tree); err != nil {
-			return fmt.Errorf("document %d: %w", i+1, err)
+	for _, pass := range []func(map[string]any) error{l.readNamed, l.readDocument} {
+		for i, tree := range trees {
+			l.prefix = ""
+			if relevant > 1 {
+				l.prefix = titleOf(tree, i) + " "
+			}
+			if err := pass(tree); err != nil {
+				return fmt.Errorf("document %d: %w", i+1, err)
+			}
 		}
 	}
 	l.prefix = ""
-	if len(l.gates) == 0 && !l.extended() {
-		l.add(LevelError, "L6", "http_filters", "There is no ext_proc filter, so nothing is scanned.",
-			"Add the filter that portcullis envoy-config writes.")
+	if len(l.gates) == 0 && !l.unseen && !l.extended() {
+		which := "no ext_proc filter"
+		if l.Filter != "" {
+			which += fmt.Sprintf(" with the name %q", l.Filter)
+		}
+		l.add(LevelError, "L6", "http_filters", "There is "+which+", so nothing is scanned.", "Add the filter that portcullis envoy-config writes.")
 	}
 	return nil
-}
-
-func documentsOf(config []byte) ([]map[string]any, error) {
-	d := yaml.NewDecoder(bytes.NewReader(config))
-	var trees []map[string]any
-	for {
-		var tree map[string]any
-		err := d.Decode(&tree)
-		if errors.Is(err, io.EOF) {
-			return trees, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("document %d is no YAML or JSON mapping: %w", len(trees)+1, err)
-		}
-		trees = append(trees, unlisted(tree)...)
-	}
-}
-
-// unlisted takes apart what "kubectl get -o yaml" prints for several objects.
-func unlisted(tree map[string]any) []map[string]any {
-	items, ok := tree["items"].([]any)
-	if kind, _ := tree["kind"].(string); !ok || !strings.HasSuffix(kind, "List") {
-		return []map[string]any{tree}
-	}
-	var trees []map[string]any
-	for _, item := range items {
-		if t, ok := item.(map[string]any); ok {
-			trees = append(trees, t)
-		}
-	}
-	return trees
-}
-
-const (
-	aBootstrap = "bootstrap"
-	aDump      = "config dump"
-	// aCompanion says something only beside another document.
-	aCompanion = "companion"
-)
-
-// kindOf is what a document is, or nothing for one that is passed over.
-func kindOf(tree map[string]any) string {
-	kind, _ := tree["kind"].(string)
-	_, configs := tree["configs"].([]any)
-	_, translated := tree["xds"].(map[string]any) // egctl prints dumps by their Gateway
-	switch {
-	case kind == "EnvoyFilter", kind == extensionPolicy:
-		return kind
-	case slices.Contains([]string{clientPolicy, backendPolicy, httpRoute, "GRPCRoute", "ReferenceGrant"}, kind):
-		return aCompanion
-	case kind == "" && (tree["static_resources"] != nil || tree["staticResources"] != nil):
-		return aBootstrap
-	case kind == "" && (configs || translated):
-		return aDump
-	}
-	return ""
-}
-
-// titleOf names a document among others.
-func titleOf(tree map[string]any, i int) string {
-	kind, _ := tree["kind"].(string)
-	name, _ := at1(tree, "metadata", "name").(string)
-	namespace, _ := at1(tree, "metadata", "namespace").(string)
-	if kind == "" || name == "" {
-		return fmt.Sprintf("document[%d]", i)
-	}
-	return kind + " " + strings.TrimPrefix(namespace+"/"+name, "/")
 }
 
 func (l *lint) readDocument(tree map[string]any) error {
@@ -189,8 +141,10 @@ func (l *lint) readDocument(tree map[string]any) error {
 		return l.readEnvoyFilter(tree)
 	case aBootstrap:
 		l.readBootstrap(tree)
+	case aResources:
+		l.readResources(tree)
 	case aDump:
-		l.readDump(tree)
+		return l.readDump(tree)
 	case extensionPolicy, aCompanion:
 		l.readGatewayObject(tree)
 	}
@@ -219,24 +173,43 @@ func (l *lint) readListener(path string, n *listenerv3.Listener) {
 	l.readChain(path+".default_filter_chain", n.GetDefaultFilterChain())
 	if len(l.gates) > before {
 		l.listeners = append(l.listeners, at[*listenerv3.Listener]{path, n})
+		l.sideDoors(path, n)
 	}
 }
 
 func (l *lint) readChain(path string, c *listenerv3.FilterChain) {
 	for i, f := range c.GetFilters() {
 		m := &hcmv3.HttpConnectionManager{}
-		if f.GetTypedConfig().UnmarshalTo(m) == nil {
-			l.readManager(fmt.Sprintf("%s.filters[%d].typed_config", path, i), m, false)
+		if at, ok := openInto(fmt.Sprintf("%s.filters[%d].typed_config", path, i), f.GetTypedConfig(), m); ok {
+			l.readManager(at, m, false)
 		}
 	}
 }
 
-func (l *lint) readManager(path string, m *hcmv3.HttpConnectionManager, fragment bool) {
-	before := len(l.gates)
-	for i, f := range m.GetHttpFilters() {
-		l.readHTTPFilter(fmt.Sprintf("%s.http_filters[%d]", path, i), f)
+// sideDoors names the chains of a gated listener that carry something other than HTTP.
+func (l *lint) sideDoors(path string, n *listenerv3.Listener) {
+	door := func(path string, c *listenerv3.FilterChain) {
+		for i, f := range c.GetFilters() {
+			if typeOf(f.GetTypedConfig()) == "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" {
+				l.add(LevelInfo, "L6", fmt.Sprintf("%s.filters[%d]", path, i), "This chain passes bytes as they come: what it carries is not scanned.",
+					"Remove it unless that is wanted.")
+			}
+		}
 	}
-	gated := fragment || len(l.gates) > before
+	for i, c := range n.GetFilterChains() {
+		door(fmt.Sprintf("%s.filter_chains[%d]", path, i), c)
+	}
+	door(path+".default_filter_chain", n.GetDefaultFilterChain())
+}
+
+func (l *lint) readManager(path string, m *hcmv3.HttpConnectionManager, fragment bool) {
+	before, unseen := len(l.gates), l.unseen
+	l.unseen = false
+	for i, f := range m.GetHttpFilters() {
+		l.readHTTPFilter(fmt.Sprintf("%s.http_filters[%d]", path, i), f, false)
+	}
+	gated := fragment || l.unseen || len(l.gates) > before
+	l.unseen = l.unseen || unseen
 	own := manager{at: at[*hcmv3.HttpConnectionManager]{path, m}, fragment: fragment, gated: gated, gates: l.gates[before:len(l.gates):len(l.gates)]}
 	if !gated {
 		l.managers = append(l.managers, own)
@@ -244,34 +217,63 @@ func (l *lint) readManager(path string, m *hcmv3.HttpConnectionManager, fragment
 			"Add the filter if anything but health checks or metrics comes this way.")
 		return
 	}
-	routes := at[*routev3.RouteConfiguration]{path + ".route_config", m.GetRouteConfig()}
+	routes := []at[*routev3.RouteConfiguration]{{path + ".route_config", m.GetRouteConfig()}}
 	if name := m.GetRds().GetRouteConfigName(); name != "" {
-		routes = l.byName[name]
+		routes[0] = l.byName[name]
 	}
-	own.routesKnown = routes.m != nil
+	for i, s := range m.GetScopedRoutes().GetScopedRouteConfigurationsList().GetScopedRouteConfigurations() {
+		at := at[*routev3.RouteConfiguration]{fmt.Sprintf("%s.scoped_routes.scoped_route_configurations_list.scoped_route_configurations[%d].route_configuration", path, i), s.GetRouteConfiguration()}
+		if s.GetRouteConfiguration() == nil {
+			at = l.byName[s.GetRouteConfigurationName()]
+		}
+		routes = append(routes, at)
+	}
+	own.routesKnown = slices.ContainsFunc(routes, func(c at[*routev3.RouteConfiguration]) bool { return c.m != nil })
 	l.managers = append(l.managers, own)
-	l.readRoutes(own, routes)
+	var read []routeAt
+	for _, c := range routes {
+		read = append(read, l.readRoutes(c)...)
+	}
+	l.switches(own, read)
 }
 
-func (l *lint) readRoutes(own manager, c at[*routev3.RouteConfiguration]) {
+func (l *lint) readRoutes(c at[*routev3.RouteConfiguration]) []routeAt {
 	l.readPerRoute(c.path, c.m.GetTypedPerFilterConfig())
-	var switched []routeAt
+	var read []routeAt
 	for i, v := range c.m.GetVirtualHosts() {
-		host := fmt.Sprintf("%s.virtual_hosts[%d]", c.path, i)
-		l.readPerRoute(host, v.GetTypedPerFilterConfig())
-		for j, route := range v.GetRoutes() {
-			r := routeAt{
-				at:    at[*routev3.Route]{fmt.Sprintf("%s.routes[%d]", host, j), route},
-				above: []map[string]*anypb.Any{c.m.GetTypedPerFilterConfig(), v.GetTypedPerFilterConfig(), route.GetTypedPerFilterConfig()},
-			}
-			l.readRoute(r)
-			switched = append(switched, r)
-		}
-		if v.GetRetryPolicy() != nil {
-			l.retries(host)
-		}
+		read = append(read, l.readHost(fmt.Sprintf("%s.virtual_hosts[%d]", c.path, i), v, c.m.GetTypedPerFilterConfig())...)
 	}
-	l.switches(own, switched)
+	return read
+}
+
+// readHost reads a virtual host; above are the settings of what it stands in.
+func (l *lint) readHost(path string, v *routev3.VirtualHost, above map[string]*anypb.Any) []routeAt {
+	l.readPerRoute(path, v.GetTypedPerFilterConfig())
+	var read []routeAt
+	add := func(path string, route *routev3.Route) {
+		r := routeAt{
+			at:    at[*routev3.Route]{path, route},
+			above: []map[string]*anypb.Any{above, v.GetTypedPerFilterConfig(), route.GetTypedPerFilterConfig()},
+		}
+		l.readRoute(r)
+		read = append(read, r)
+	}
+	for i, route := range v.GetRoutes() {
+		add(fmt.Sprintf("%s.routes[%d]", path, i), route)
+	}
+	if m := v.GetMatcher(); m != nil { // which holds routes at its leaves
+		within(path+".matcher", m, func(path string, m proto.Message) bool {
+			route, ok := m.(*routev3.Route)
+			if ok {
+				add(path, route)
+			}
+			return !ok
+		})
+	}
+	if v.GetRetryPolicy() != nil {
+		l.retries(path)
+	}
+	return read
 }
 
 func (l *lint) readRoute(r routeAt) {
@@ -282,12 +284,54 @@ func (l *lint) readRoute(r routeAt) {
 	}
 }
 
-func (l *lint) readHTTPFilter(path string, f *hcmv3.HttpFilter) {
-	p := &extprocv3.ExternalProcessor{}
-	if f.GetTypedConfig().UnmarshalTo(p) != nil || l.Filter != "" && f.GetName() != l.Filter {
+// readHTTPFilter looks for the gate in a filter, and inside of one that holds
+// others (matchers, composites).
+func (l *lint) readHTTPFilter(path string, f *hcmv3.HttpFilter, fragment bool) {
+	if l.Filter != "" && f.GetName() != l.Filter {
 		return
 	}
-	l.gates = append(l.gates, gateAt{at[*extprocv3.ExternalProcessor]{path + ".typed_config", p}, f.GetName(), f.GetDisabled()})
+	config, at := f.GetTypedConfig(), path+".typed_config"
+	if d := f.GetConfigDiscovery(); d != nil {
+		config, at = l.discover(path+".config_discovery", f.GetName(), d)
+	}
+	own, _ := open(at, config)
+	found := false
+	within(at, config, func(inside string, m proto.Message) bool {
+		p, ok := m.(*extprocv3.ExternalProcessor)
+		if !ok {
+			return true
+		}
+		found = true
+		l.gates = append(l.gates, gateAt{
+			at: newAt(inside, p), name: f.GetName(), filter: path, off: f.GetDisabled(), fragment: fragment,
+		})
+		if inside != own {
+			l.add(LevelInfo, "L10", at, "A matcher decides where the gate works: what it leaves out is not scanned.", "Put the gate into the chain itself unless that is wanted.")
+		}
+		return false
+	})
+	if found && f.GetIsOptional() {
+		l.add(LevelWarn, "L6", path+".is_optional", "An Envoy that is built without this filter leaves it out without a word.", "Remove it.")
+	}
+}
+
+func newAt[M any](path string, m M) at[M] { return at[M]{path, m} }
+
+// discover finds a filter whose settings come by ECDS.
+func (l *lint) discover(path, name string, d *corev3.ExtensionConfigSource) (*anypb.Any, string) {
+	if a, ok := l.discovered[name]; ok {
+		return a.m, a.path
+	}
+	if d.GetDefaultConfig() == nil && slices.ContainsFunc(d.GetTypeUrls(), isProcessor) {
+		l.unseen = true
+		l.add(LevelWarn, "L6", path, "The settings of this filter come from elsewhere (ECDS) and are not seen here.", "Check the config dump of an Envoy that runs with it.")
+	}
+	return d.GetDefaultConfig(), path + ".default_config"
+}
+
+func isProcessor(url string) bool {
+	d := messageType(url)
+	return d != nil && d == (&extprocv3.ExternalProcessor{}).ProtoReflect().Descriptor()
 }
 
 func (l *lint) readPerRoute(path string, settings map[string]*anypb.Any) {
@@ -296,89 +340,15 @@ func (l *lint) readPerRoute(path string, settings map[string]*anypb.Any) {
 	}
 }
 
-func (l *lint) readPatch(path, applyTo string, value map[string]any) {
-	switch applyTo {
-	case "HTTP_FILTER":
-		if f := (&hcmv3.HttpFilter{}); l.decode(path, value, f) {
-			l.readHTTPFilter(path, f)
-		}
-	case "NETWORK_FILTER":
-		f, m := &listenerv3.Filter{}, &hcmv3.HttpConnectionManager{}
-		if l.decode(path, value, f) && f.GetTypedConfig().UnmarshalTo(m) == nil {
-			l.readManager(path+".typed_config", m, true)
-		}
-	case "LISTENER":
-		if n := (&listenerv3.Listener{}); l.decode(path, value, n) {
-			l.listeners = append(l.listeners, at[*listenerv3.Listener]{path, n})
-		}
-	case "CLUSTER":
-		if c := (&clusterv3.Cluster{}); l.decode(path, value, c) {
-			l.clusters = append(l.clusters, at[*clusterv3.Cluster]{path, c})
-		}
-	case "HTTP_ROUTE":
-		if r := (&routev3.Route{}); l.decode(path, value, r) {
-			l.readRoute(routeAt{at: at[*routev3.Route]{path, r}, above: []map[string]*anypb.Any{r.GetTypedPerFilterConfig()}})
-		}
-	case "VIRTUAL_HOST":
-		if v := (&routev3.VirtualHost{}); l.decode(path, value, v) {
-			l.readPerRoute(path, v.GetTypedPerFilterConfig())
-		}
-	}
-}
-
-// decode reports what Envoy's definition does not have and reads the rest.
-// It is false when nothing could be read.
-func (l *lint) decode(path string, tree map[string]any, m proto.Message) bool {
-	known, ok := foreign(tree).(map[string]any)
-	if !ok {
-		return false
-	}
-	reported := len(l.found)
-	if !l.running {
-		l.unknownFields(path, known, m.ProtoReflect().Descriptor())
-	}
-	j, err := json.Marshal(known)
-	if err == nil {
-		err = protojson.Unmarshal(j, m)
-	}
-	if err == nil {
-		return true
-	}
-	if len(l.found) == reported && !l.running {
-		l.add(LevelError, "L25", orDefault(strings.TrimSpace(path), "(document)"), fmt.Sprintf("Envoy cannot read this: %v.", err), "Correct the value.")
-	}
-	proto.Reset(m)
-	return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(j, m) == nil
-}
-
-// foreign replaces packed messages of types that are not known here by a
-// [wrapperspb.StringValue] with the name of the type.
-func foreign(n any) any {
-	switch n := n.(type) {
-	case map[string]any:
-		if url, ok := n["@type"].(string); ok && messageType(url) == nil {
-			return map[string]any{"@type": "type.googleapis.com/google.protobuf.StringValue", "value": url}
-		}
-		out := make(map[string]any, len(n))
-		for k, v := range n {
-			out[k] = foreign(v)
-		}
-		return out
-	case []any:
-		out := make([]any, len(n))
-		for i, v := range n {
-			out[i] = foreign(v)
-		}
-		return out
-	}
-	return n
-}
-
 // typeOf is the name of a packed message's type, foreign ones included.
 func typeOf(a *anypb.Any) string {
 	url := a.GetTypeUrl()
 	if s := (&wrapperspb.StringValue{}); a.UnmarshalTo(s) == nil {
 		url = s.GetValue()
+	} else if m, err := a.UnmarshalNew(); err == nil {
+		if s, ok := m.(interface{ GetTypeUrl() string }); ok { // a TypedStruct
+			url = s.GetTypeUrl()
+		}
 	}
 	return url[strings.LastIndexByte(url, '/')+1:]
 }

@@ -96,7 +96,7 @@ func gateBreakages() []breakage {
 		{Duplex, "envoy_grpc:\n", "retry_policy: {num_retries: 2}\n                        envoy_grpc:\n", LevelWarn, "L22", gatePath + ".grpc_service.retry_policy"},
 		{Duplex, "envoy_grpc:\n                          cluster_name: portcullis", "google_grpc: {target_uri: gate, stat_prefix: gate}", LevelError, "L21", gatePath + ".grpc_service.google_grpc"},
 		{Duplex, failure, "failure_mode_allowed: false", LevelError, "L25", gatePath + ".failure_mode_allowed"},
-		{Duplex, "message_timeout: 35s", "message_timeout: soon", LevelError, "L25", "(document)"},
+		{Duplex, "message_timeout: 35s", "message_timeout: soon", LevelError, "L25", gatePath + ".message_timeout"},
 		{Duplex, "cluster_name: portcullis\n", "cluster_name: portculis\n", LevelError, "L26", gatePath + ".grpc_service.envoy_grpc.cluster_name"},
 	}
 }

@@ -18,8 +18,8 @@ func messageType(url string) protoreflect.MessageDescriptor {
 	return t.Descriptor()
 }
 
-// unknownFields reports every key of a mapping that the message does not have.
-// Kubernetes and Istio drop such a field without a word.
+// unknownFields reports and removes every key of a mapping that the message does
+// not have. Kubernetes and Istio drop such a field without a word.
 func (l *lint) unknownFields(path string, tree map[string]any, message protoreflect.MessageDescriptor) {
 	if url, ok := tree["@type"].(string); ok && message.FullName() == "google.protobuf.Any" {
 		message = messageType(url)
@@ -27,17 +27,22 @@ func (l *lint) unknownFields(path string, tree map[string]any, message protorefl
 	if message == nil || message.ParentFile().Package() == "google.protobuf" {
 		return // printed in forms of their own, such as a duration
 	}
+	if message.Name() == "TypedStruct" {
+		url, _ := at1(tree, "type_url").(string)
+		if value, ok := tree["value"].(map[string]any); ok {
+			l.unknownFields(path+".value", value, messageType(url))
+		}
+		return
+	}
 	for _, key := range slices.Sorted(maps.Keys(tree)) {
 		if key == "@type" {
 			continue
 		}
-		field := message.Fields().ByName(protoreflect.Name(key))
-		if field == nil {
-			field = message.Fields().ByJSONName(key)
-		}
+		field := fieldOf(message, key)
 		if field == nil {
 			l.add(LevelError, "L25", dot(path, key), fmt.Sprintf("%s has no field %q: Envoy refuses it, Istio drops it without a word.", message.Name(), key),
 				"Correct the spelling or the indentation.")
+			delete(tree, key)
 			continue
 		}
 		l.unknownInside(dot(path, key), tree[key], field)

@@ -15,6 +15,7 @@ type checkCommand struct {
 	Config       string `short:"c" placeholder:"FILE" help:"Configuration file to check."`
 	Envoy        string `placeholder:"FILE" help:"Envoy configuration to check: bootstrap, config dump, EnvoyFilter or EnvoyExtensionPolicy with its companions (YAML or JSON); - is standard input."`
 	EnvoyVersion string `placeholder:"VERSION" help:"The Envoy that will run it, such as 1.40.0; known releases with a bypass are errors. A config dump says it itself."`
+	Filter       string `placeholder:"NAME" help:"With --envoy: which ext_proc filter is Portcullis, by its name in http_filters, if there are others. Every one, if not given."`
 
 	Engines bool `help:"Also have every engine prove itself: canaries, and for clamd its limits. Takes some seconds; two calls of a service that bills."`
 	JSON    bool `name:"json" help:"Findings about engines or about Envoy's configuration as JSON, one array each."`
@@ -76,7 +77,7 @@ func (c checkCommand) lint(p Process) error {
 			return err
 		}
 	}
-	linter.EnvoyVersion = c.EnvoyVersion
+	linter.EnvoyVersion, linter.Filter = c.EnvoyVersion, c.Filter
 	findings, err := linter.Lint(text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", printable(c.Envoy), err)
@@ -87,7 +88,7 @@ func (c checkCommand) lint(p Process) error {
 		}
 	} else {
 		for _, f := range findings {
-			fmt.Fprintf(p.Stdout, "%s: %s\n", printable(c.Envoy), f)
+			fmt.Fprintf(p.Stdout, "%s: %s\n", printable(c.Envoy), printable(f.String()))
 		}
 		if len(findings) == 0 {
 			fmt.Fprintf(p.Stdout, "%s: ok\n", printable(c.Envoy))
