@@ -204,7 +204,7 @@ func TestFrozen(t *testing.T) {
 func (f *faulty) recovers(t *testing.T) {
 	t.Helper()
 	body := payload.Random(23, 5000)
-	deadline := time.Now().Add(30 * time.Second) // Envoy probes every 5 s
+	deadline := time.Now().Add(30 * time.Second) // Envoy probes every 3 s
 	for {
 		x, err := f.try(t, newID(), client.HTTP1, client.Request{Path: "/default/x", Body: body}, origin.Answer{})
 		if err == nil && x.Status == http.StatusOK && x.seen.SHA256 == body.SHA256() {

@@ -7,13 +7,28 @@ import (
 	"testing"
 	"time"
 
+	"github.com/portcullis-av/portcullis/cmd/portcullis/config"
 	"github.com/portcullis-av/portcullis/e2e/rig"
 	"github.com/portcullis-av/portcullis/envoy"
 )
 
-// rollConfig is the shipped drain and health check: Envoy asks every 5 s and
-// wants two failures, so that 12 s are enough for it to look elsewhere.
-const rollConfig = "drain: {grace: 12s, timeout: 10s}\n"
+// rollConfig leaves the grace as it is shipped: the generated health check must
+// notice a replica that drains within it.
+const rollConfig = "drain: {timeout: 10s}\n"
+
+// Two failed health checks fit into the grace, with two seconds to spare.
+func TestGraceOutlastsTheHealthCheck(t *testing.T) {
+	t.Parallel()
+	b, err := envoy.Static(envoy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := b.GetStaticResources().GetClusters()[0].GetHealthChecks()[0]
+	longest := time.Duration(check.GetUnhealthyThreshold().GetValue()) * (check.GetInterval().AsDuration() + check.GetTimeout().AsDuration())
+	if grace := config.Default().Message().GetDrain().GetGrace().AsDuration(); longest+2*time.Second > grace {
+		t.Errorf("Envoy may take %v to notice, and the grace is %v", longest, grace)
+	}
+}
 
 // Two replicas behind one Envoy are replaced one after the other under load: no
 // exchange fails (F-26).
@@ -23,9 +38,9 @@ func TestRollingUpdate(t *testing.T) {
 	if raceDetector {
 		rate = 100 // the clients of this test are slower then
 	}
-	config := yaml([]string{`{name: builtin, builtin: {}}`}, []string{`{name: default, engines: [builtin]}`}) + rollConfig
+	settings := yaml([]string{`{name: builtin, builtin: {}}`}, []string{`{name: default, engines: [builtin]}`}) + rollConfig
 	start := func(o rig.PortcullisOptions) *rig.Portcullis {
-		o.Binary, o.Config = needPlain(t), config
+		o.Binary, o.Config = needPlain(t), settings
 		return startPortcullis(t, o)
 	}
 	replicas := []*rig.Portcullis{start(rig.PortcullisOptions{}), start(rig.PortcullisOptions{})}

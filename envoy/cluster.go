@@ -20,6 +20,9 @@ const (
 	// maxExchanges is how many exchanges may be held at once before Envoy
 	// itself refuses; Portcullis sheds load earlier and with a better answer.
 	maxExchanges = 8192
+	// healthInterval has a replica that drains noticed, by two failures of up to a
+	// second each, well within the 10 s in which it still serves (drain.grace).
+	healthInterval = 3 * time.Second
 	// sideWindow is how much of one body Envoy sends before Portcullis has read
 	// it, and so what a held exchange costs Envoy.
 	sideWindow = 256 << 10
@@ -37,8 +40,8 @@ func processor(e endpoint) (*clusterv3.Cluster, error) {
 	c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
 	c.HealthChecks = []*corev3.HealthCheck{{
 		Timeout:            durationpb.New(time.Second),
-		Interval:           durationpb.New(5 * time.Second),
-		NoTrafficInterval:  durationpb.New(5 * time.Second),
+		Interval:           durationpb.New(healthInterval),
+		NoTrafficInterval:  durationpb.New(healthInterval),
 		UnhealthyThreshold: wrapperspb.UInt32(2),
 		HealthyThreshold:   wrapperspb.UInt32(1),
 		HealthChecker:      &corev3.HealthCheck_GrpcHealthCheck_{GrpcHealthCheck: &corev3.HealthCheck_GrpcHealthCheck{}},

@@ -102,7 +102,7 @@ static_resources:
         cluster_name: portcullis
         endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 9100}}}}]}]
       health_checks:
-        - {timeout: 1s, interval: 5s, unhealthy_threshold: 2, healthy_threshold: 1, grpc_health_check: {}, no_traffic_interval: 5s}
+        - {timeout: 1s, interval: 3s, unhealthy_threshold: 2, healthy_threshold: 1, grpc_health_check: {}, no_traffic_interval: 3s}
       circuit_breakers: {thresholds: [{max_connections: 8192, max_pending_requests: 8192, max_requests: 8192}]}
     {{- if $forward }}
     - name: anywhere
