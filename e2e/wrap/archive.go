@@ -94,6 +94,10 @@ func (g *generator) otherArchives() {
 	}
 	pass("gzip file with reserved flags", func(p []byte) []byte { z := gz(p); z[3] |= 0xc0; return z })
 	pass("gzip file, cut after the data", func(p []byte) []byte { z := gz(p); return z[:len(z)-8] })
+	pass("gzip file with a long name", func(p []byte) []byte { return gzNames(p, 8, 70_000) })
+	pass("gzip file, second member with a long comment", func(p []byte) []byte { return join(gz(p[:70]), gzNames(p[70:], 16, 600)) })
+	pass("gzip file with a wrong sum of its header", func(p []byte) []byte { z := gz(p); z[3] |= 2; return join(z[:10], "\x01\x02", z[10:]) })
+	pass("gzip file, zeros between members", func(p []byte) []byte { return join(gz(p[:70]), make([]byte, 512), gz(p[70:])) })
 	pass("zstd file behind a skippable frame", func(p []byte) []byte { return join(skippable(9), zs(p)) })
 	pass("zip in tar in gzip in xz", func(p []byte) []byte { return xzip(gz(tarOf(zipOf(deflated("a", p))))) })
 	for name, body := range map[string]func([]byte) []byte{

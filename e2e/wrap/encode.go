@@ -47,6 +47,13 @@ func gzNamed(p []byte) []byte {
 	})
 }
 
+// gzNames is a gzip member with an optional text of n characters in its header.
+func gzNames(p []byte, flag byte, n int) []byte {
+	z := gz(p)
+	z[3] |= flag
+	return join(z[:10], strings.Repeat("n", n), "\x00", z[10:])
+}
+
 func zl(p []byte) []byte {
 	return written(p, func(w io.Writer) (io.WriteCloser, error) { return zlib.NewWriter(w), nil })
 }

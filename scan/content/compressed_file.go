@@ -19,49 +19,43 @@ func (w *walk) compressedFile(n *node, head []byte) error {
 	if oldZstd(head) {
 		w.refuse(n, scan.CauseUnknownCoding, "a compressed file in a format of zstd before 1.0")
 	}
-	readings := w.u.pools.fileReadings(head)
-	if len(readings) == 0 {
+	gzip := hasAnyPrefix(head, gzipMagic, gzipOldMagic)
+	d, ok := w.u.pools.fileDecoder(head)
+	if !gzip && !ok {
 		return w.chunkedFile(n, head)
 	}
 	if n.levels[byArchive] >= maxArchives {
 		w.refuse(n, scan.CauseTooDeep, "archives inside each other beyond the limit")
 		return nil
 	}
-	for _, d := range readings {
-		res, err := w.decode(n, d)
-		if err != nil {
-			return err
-		}
-		if beyond(res.err) {
-			w.refuse(n, scan.CauseUnknownCoding, "a compressed file that needs more memory, a dictionary or filters: "+d.word)
-		}
-		if res.layer == nil {
-			continue
-		}
-		if err := w.layer(n, piece{word: d.word, kind: byArchive}, res.layer); err != nil {
-			return err
-		}
-		if res.err == nil {
-			n.whole = true
-			return nil // the other readings are for damaged files
-		}
+	if gzip {
+		return w.gzipFile(n)
 	}
-	return nil
+	res, err := w.decode(n, d)
+	if err != nil {
+		return err
+	}
+	if beyond(res.err) {
+		w.refuse(n, scan.CauseUnknownCoding, "a compressed file that needs more memory, a dictionary or filters: "+d.word)
+	}
+	if res.layer == nil {
+		return nil
+	}
+	n.whole = res.err == nil
+	return w.layer(n, piece{word: d.word, kind: byArchive}, res.layer)
 }
 
-// fileReadings returns how a file that begins like this may be decompressed.
-func (p *pools) fileReadings(head []byte) []decoder {
+// fileDecoder returns how a file that begins like this is decompressed.
+func (p *pools) fileDecoder(head []byte) (decoder, bool) {
 	switch {
-	case bytes.HasPrefix(head, []byte("\x1f\x8b\x08")):
-		return []decoder{{"gzip", p.openGzip}, {"gzip-lenient", openGzipLenient}}
 	case bytes.HasPrefix(head, []byte("BZh")):
-		return []decoder{{"bzip2", openBzip2}}
+		return decoder{"bzip2", openBzip2}, true
 	case bytes.HasPrefix(head, []byte(xzMagic)):
-		return []decoder{{"xz", openXZ}}
+		return decoder{"xz", openXZ}, true
 	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")), isSkippable(head):
-		return []decoder{{"zstd", p.openZstd}}
+		return decoder{"zstd", p.openZstd}, true
 	}
-	return nil
+	return decoder{}, false
 }
 
 // oldZstd recognises the formats 0.2 to 0.7, which some decoders still read.

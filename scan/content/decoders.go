@@ -3,7 +3,6 @@ package content
 import (
 	"bufio"
 	"compress/bzip2"
-	stdgzip "compress/gzip"
 	"errors"
 	"io"
 	"strings"
@@ -71,16 +70,6 @@ func (p *pools) openGzip(src *bufio.Reader) (io.Reader, func(), error) {
 		return nil, nil, err
 	}
 	return r, done, nil
-}
-
-// openGzipLenient accepts reserved flags, as some receivers do; it is for files
-// that the strict reader gave up on.
-func openGzipLenient(src *bufio.Reader) (io.Reader, func(), error) {
-	r, err := stdgzip.NewReader(src)
-	if err != nil {
-		return nil, nil, err
-	}
-	return r, func() { _ = r.Close() }, nil
 }
 
 func openZlib(src *bufio.Reader) (io.Reader, func(), error) {
