@@ -85,6 +85,12 @@ func (g *generator) otherArchives() {
 			binary.BigEndian.PutUint32(h[132:], uint32(len(p)))
 		}), tarEnd())
 	})
+	pass("tar, checksum with a character behind", func(p []byte) []byte {
+		t := tarOf(p)
+		t[155] = 'x'
+		return t
+	})
+	pass("tar behind a block of other bytes", func(p []byte) []byte { return join(strings.Repeat("j", 512), tarOf(p)) })
 	pass("tar with a vendor's type", func(p []byte) []byte { return join(tarMember("a.exe", 'Z', p, nil), tarEnd()) })
 	for name, encode := range map[string]func([]byte) []byte{"gzip": gz, "bzip2": bzip2, "xz": xzip, "zstd": zs} {
 		pass(name+" file", encode)
@@ -116,6 +122,19 @@ func (g *generator) otherArchives() {
 				copy(h[386:], fmt.Sprintf("%011o\x00%011o\x00", 0, len(p)))
 				copy(h[483:], fmt.Sprintf("%011o\x00", len(p)))
 			}), p, make([]byte, (512-len(p)%512)%512), tarEnd())
+		},
+		"sparse (star)": func(p []byte) []byte {
+			return join(tarMember("PaxHeaders/a", 'x', paxRecords("SCHILY.realsize", fmt.Sprint(len(p))), nil), tarMember("a.exe", '0', join(p, "more"), nil), tarEnd())
+		},
+		"checksum in binary": func(p []byte) []byte {
+			t := tarOf(p)
+			copy(t[148:], "        ")
+			sum := 0
+			for _, c := range t[:512] {
+				sum += int(c)
+			}
+			copy(t[148:], []byte{0x80, 0, 0, 0, 0, 0, byte(sum >> 8), byte(sum)})
+			return t
 		},
 		"sparse (pax)": func(p []byte) []byte {
 			return join(tarMember("PaxHeaders/a", 'x', paxRecords("GNU.sparse.major", "1", "GNU.sparse.minor", "0", "GNU.sparse.name", "b", "GNU.sparse.realsize", fmt.Sprint(len(p))), nil),

@@ -121,7 +121,14 @@ func (w *walk) lookInFiles(n *node, head []byte, framed bool) error {
 		return w.tar(n)
 	}
 	if len(head) == tarBlock && len(bytes.Trim(head, "\x00")) == 0 {
-		return w.tarBehindZeros(n)
+		if err := w.tarBehindZeros(n); err != nil {
+			return err
+		}
+	}
+	if !framed && len(head) == tarBlock {
+		if err := w.strayMembers(n); err != nil {
+			return err
+		}
 	}
 	return w.zip(n, head, !framed)
 }

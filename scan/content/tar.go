@@ -30,14 +30,14 @@ type tarWalk struct {
 	kept    int
 }
 
-// isTar checks the header checksum, as every reader does (POSIX ustar).
+// isTar checks the header checksum, as every reader does (POSIX ustar). The number
+// in it is read in all ways that readers have.
 func isTar(head []byte) bool {
 	if len(head) < tarBlock {
 		return false
 	}
-	field := strings.Trim(string(head[148:156]), " \x00")
-	want, err := strconv.ParseInt(field, 8, 32)
-	if err != nil {
+	want, ok := tarChecksum(head[148:156])
+	if !ok {
 		return false
 	}
 	var unsigned, signed int64
@@ -49,6 +49,29 @@ func isTar(head []byte) bool {
 		signed += int64(int8(c))
 	}
 	return want == unsigned || want == signed
+}
+
+// tarChecksum reads octal digits behind blanks, up to the first character that is
+// none, as GNU's tar and npm's do; with Python's prefixes and underscores; or in the
+// binary form, which it takes here as well.
+func tarChecksum(field []byte) (int64, bool) {
+	if field[0]&0x80 != 0 {
+		return tarNumber(field)
+	}
+	digits := bytes.TrimLeft(field, " \t\n\v\f\r\x00+")
+	for _, prefix := range []string{"0o", "0O"} {
+		digits = bytes.TrimPrefix(digits, []byte(prefix))
+	}
+	v, some := int64(0), false
+	for _, c := range digits {
+		switch {
+		case c >= '0' && c <= '7':
+			v, some = v<<3|int64(c-'0'), true
+		case c != '_':
+			return v, some
+		}
+	}
+	return v, some
 }
 
 // tar reports the members of a tar archive as windows. Whatever readers are
@@ -120,18 +143,21 @@ func (w *walk) tarBehindZeros(n *node) error {
 	return w.window(n, piece{word: "tar-behind-zeros", kind: byArchive}, off, n.obj.Size)
 }
 
-func (t *tarWalk) ambiguous(detail string) {
-	t.w.note(t.n, scan.OutcomePolicy, scan.CauseAmbiguousArchive, "tar: "+detail)
+func (t *tarWalk) ambiguous(detail string) { t.w.tarAmbiguous(t.n, detail) }
+
+func (w *walk) tarAmbiguous(n *node, detail string) {
+	w.note(n, scan.OutcomePolicy, scan.CauseAmbiguousArchive, "tar: "+detail)
 }
 
 // fault names what readers could take differently about a member.
 func (t *tarWalk) fault(h *tar.Header) (string, error) {
 	for k := range h.PAXRecords {
-		if strings.HasPrefix(k, "GNU.sparse.") {
+		if strings.HasPrefix(k, "GNU.sparse.") || k == "SCHILY.realsize" { // star's, and libarchive's
 			return "a sparse member", nil
 		}
-		if h.Typeflag == tar.TypeXGlobalHeader && k == "size" {
-			return "one size for all members", nil // Python's reader applies it, Go's does not
+		// Python's reader applies them, Go's does not.
+		if h.Typeflag == tar.TypeXGlobalHeader && (k == "size" || k == "path" || k == "linkpath") {
+			return "one " + k + " for all members", nil
 		}
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +49,37 @@ func resum(data []byte, off int) []byte {
 	return data
 }
 
+// resummed is data whose first header has its checksum written by form.
+func resummed(data []byte, form func(sum int) string) []byte {
+	data = bytes.Clone(data)
+	copy(data[148:], "        ")
+	sum := 0
+	for _, c := range data[:512] {
+		sum += int(c)
+	}
+	copy(data[148:156], form(sum))
+	return data
+}
+
+// localPax is an archive of one member with a record about it.
+func localPax(data []byte, key, value string) []byte { return paxOf('x', data, key, value) }
+
+func globalPax(key, value string) []byte { return paxOf('g', eicar(), key, value) }
+
+func paxOf(kind byte, data []byte, key, value string) []byte {
+	record := " " + key + "=" + value + "\n"
+	record = fmt.Sprint(len(record)+2) + record
+	return slices.Concat(headerOf(kind, len(record)), padded(record), headerOf('0', len(data)), padded(string(data)), make([]byte, 1024))
+}
+
+func headerOf(kind byte, size int) []byte {
+	h := at(tarBlockOf("a"), 156, kind)
+	copy(h[124:], fmt.Sprintf("%011o", size))
+	return resum(h, 0)
+}
+
+func padded(s string) []byte { return append([]byte(s), make([]byte, -len(s)&511)...) }
+
 func TestTarMembersAreObjects(t *testing.T) {
 	long := strings.Repeat("directory/", 30) + "file"
 	rows := []struct {
@@ -61,6 +93,11 @@ func TestTarMembersAreObjects(t *testing.T) {
 		{"directories and links", "body/tar[2]", tarOf(t, tar.FormatGNU, &tar.Header{Name: "d/", Typeflag: tar.TypeDir},
 			&tar.Header{Name: "d/l", Typeflag: tar.TypeSymlink, Linkname: "../b"}, &tar.Header{Name: "d/a"}, &tar.Header{Name: "out", Typeflag: tar.TypeSymlink, Linkname: "/etc/x"})},
 		{"without an end", "body/tar[0]", bytes.TrimRight(tarOf(t, tar.FormatGNU, &tar.Header{Name: "a"}), "\x00")},
+		{"checksum with a character behind", "body/tar[0]", resummed(tarOf(t, tar.FormatGNU, &tar.Header{Name: "a"}), func(sum int) string { return fmt.Sprintf("%06o\x00x", sum) })},
+		{"behind a block of something else", "body/tar-stray[0]", append(bytes.Repeat([]byte("j"), 512), tarOf(t, tar.FormatGNU, &tar.Header{Name: "a"})...)},
+		{"behind a header that is broken", "body/tar-stray[0]", append(at(tarBlockOf("x"), 0, 'y'), tarOf(t, tar.FormatUSTAR, &tar.Header{Name: "a"})...)},
+		{"between other things", "body/tar-stray[2]", append(append(noise(4096, 1), tarOf(t, tar.FormatGNU, &tar.Header{Name: "d", Typeflag: tar.TypeDir}, &tar.Header{Name: "z", Typeflag: tar.TypeDir}, &tar.Header{Name: "a"})...), noise(3000, 2)...)},
+		{"behind zeros and something else", "body/tar-stray[0]", append(append(make([]byte, 512), noise(512, 1)...), tarOf(t, tar.FormatGNU, &tar.Header{Name: "a"})...)},
 		{"zip inside", "body/tar[0]", tarOf(t, tar.FormatGNU, &tar.Header{Name: "a"})},
 	}
 	for _, row := range rows {
@@ -90,6 +127,12 @@ func TestAmbiguousTarsAreRefused(t *testing.T) {
 		{"member through a relative link", tarOf(t, tar.FormatGNU, &tar.Header{Name: "d/l", Typeflag: tar.TypeSymlink, Linkname: "../../x"}, &tar.Header{Name: "d/l/x"})},
 		{"content in a directory", resum(at(tarOf(t, tar.FormatGNU, &tar.Header{Name: "d", Typeflag: tar.TypeDir}, &tar.Header{Name: "a"}), 124, []byte("00000000104")...), 0)},
 		{"sparse", resum(at(good, 156, 'S'), 0)},
+		{"star's sparse", localPax(eicar(), "SCHILY.realsize", "20")},
+		{"one path for all members", globalPax("path", "../x")},
+		{"checksum in binary", resummed(good, func(sum int) string { return fmt.Sprintf("\x80\x00\x00\x00\x00\x00%c%c", sum>>8, sum&0xff) })},
+		{"checksum of Python's", resummed(good, func(sum int) string { return fmt.Sprintf("0o%05o\x00", sum) })},
+		{"checksum with an underscore", resummed(good, func(sum int) string { return fmt.Sprintf("0_%05o\x00", sum) })},
+		{"checksum behind a tab", resummed(good, func(sum int) string { return fmt.Sprintf("\t%06o\x00", sum) })},
 		{"continued on another volume", resum(at(good, 156, 'M'), 0)},
 	}
 	for _, row := range rows {
