@@ -59,6 +59,9 @@ func (g *generator) zips() {
 	pass("a document (OOXML)", func(p []byte) []byte {
 		return zipOf(deflated("[Content_Types].xml", []byte(`<?xml version="1.0"?><Types/>`)), deflated("word/document.xml", []byte("<w/>")), deflated("word/embeddings/oleObject1.bin", p))
 	})
+	pass("behind an installer, a byte behind", func(p []byte) []byte {
+		return join("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", make([]byte, 504), zipOf(deflated("a.class", p)), "x")
+	})
 	pass("many members", func(p []byte) []byte {
 		var all []zipEntry
 		for i := range 800 {
@@ -68,6 +71,17 @@ func (g *generator) zips() {
 	})
 	g.ambiguousZips()
 	g.refusedZips()
+}
+
+// descriptorInside has a stored member that ends at once for those who read it from
+// a stream: behind its first bytes stand their descriptor and another entry.
+func descriptorInside(p []byte) []byte {
+	first := stored("x", []byte("harmless"))
+	first.descriptor = true
+	data := zipOf(first, deflated("b.exe", p))[31:]
+	e := stored("x", data)
+	e.descriptor = true
+	return zipOf(e)
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -132,6 +146,7 @@ func (g *generator) ambiguousZips() {
 		"polyglot of PNG and zip":           around(zipOptions{prefix: []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"), countPrefix: true}),
 		"polyglot of PDF and zip":           around(zipOptions{prefix: []byte("%PDF-1.4\n1 0 obj<<>>endobj\n"), countPrefix: true, tail: []byte("\n%%EOF\n")}),
 		"overlapping members":               overlapping,
+		"descriptor inside a stored member": descriptorInside,
 		"one member listed twice":           listedTwice,
 		"empty archive in front":            func(p []byte) []byte { return join(zipOf(), zipOf(deflated("b", p))) },
 		"gzip in front of the archive":      func(p []byte) []byte { return join(gz([]byte("hello")), zipOf(deflated("b", p))) },

@@ -2,6 +2,8 @@ package content
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -26,6 +28,8 @@ func (w *walk) zip(n *node, head []byte, tail bool) error {
 	switch {
 	case errors.Is(err, errNoZip):
 		return nil
+	case errors.Is(err, errZipWithin):
+		return w.zipsWithin(n)
 	case errors.As(err, &fault):
 		w.note(n, fault.outcome, fault.cause, fault.Error())
 		return nil
@@ -60,7 +64,7 @@ func (w *walk) zipArchive(n *node, head []byte, begins bool) (*zipArchive, error
 	}
 	block := w.u.pools.block()
 	defer w.u.pools.giveBlock(block)
-	tail := (*block)[:min(n.obj.Size, zipEndSize+zipMaxComment)]
+	tail := (*block)[:min(n.obj.Size, zipMaxTail)]
 	if err := readAt(n.obj.Content, tail, n.obj.Size-int64(len(tail))); err != nil {
 		return nil, err
 	}
@@ -124,15 +128,54 @@ func (w *walk) zipMember(n *node, a *zipArchive, i int) error {
 }
 
 func (w *walk) storedMember(n *node, p piece, e *zipEntry) error {
-	sum := crc32.NewIEEE()
-	if err := w.window(n, p, e.data, e.data+e.compressed, sum); err != nil {
+	sum := storedSum{described: e.flags&zipFlagDescriptor != 0}
+	if err := w.window(n, p, e.data, e.data+e.compressed, &sum); err != nil {
 		return err
 	}
-	if sum.Sum32() != e.crc && e.compressed > 0 && n.depth < w.limits.MaxDepth {
+	if sum.sum() != e.crc && e.compressed > 0 && n.depth < w.limits.MaxDepth {
 		w.note(n, scan.OutcomePolicy, scan.CauseAmbiguousArchive, "zip: the checksum of a stored member is wrong")
+	}
+	if sum.ends {
+		w.note(n, scan.OutcomePolicy, scan.CauseAmbiguousArchive, "zip: a data descriptor inside a stored member")
 	}
 	return nil
 }
+
+// storedSum takes the checksum of a stored member. Readers of a stream look for the
+// descriptor of one that has it behind its data: four bytes and the checksum of all
+// before them.
+type storedSum struct {
+	described bool
+	ends      bool // such a descriptor stands inside the data
+	crc       uint32
+	held      []byte // the last bytes, not in crc yet
+}
+
+// Write implements [io.Writer]. It never fails.
+func (s *storedSum) Write(p []byte) (int, error) {
+	if !s.described {
+		s.crc = crc32.Update(s.crc, crc32.IEEETable, p)
+		return len(p), nil
+	}
+	const descriptor = len(zipSpanned) + 4
+	q := append(s.held, p...) //nolint:gocritic // held is set below
+	for {
+		k := bytes.Index(q, []byte(zipSpanned))
+		if k < 0 || len(q)-k < descriptor {
+			break
+		}
+		s.crc = crc32.Update(s.crc, crc32.IEEETable, q[:k])
+		s.ends = s.ends || binary.LittleEndian.Uint32(q[k+len(zipSpanned):]) == s.crc
+		s.crc = crc32.Update(s.crc, crc32.IEEETable, q[k:k+1])
+		q = q[k+1:]
+	}
+	keep := max(0, len(q)-descriptor+1)
+	s.crc = crc32.Update(s.crc, crc32.IEEETable, q[:keep])
+	s.held = append(s.held[:0], q[keep:]...)
+	return len(p), nil
+}
+
+func (s *storedSum) sum() uint32 { return crc32.Update(s.crc, crc32.IEEETable, s.held) }
 
 // zipMethod returns the decoder of a member, nil if we have none.
 func (p *pools) zipMethod(e *zipEntry) func(*bufio.Reader) (io.Reader, func(), error) {

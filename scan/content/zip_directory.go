@@ -25,6 +25,12 @@ const (
 	zipEnd64Size     = 56
 	zipMaxComment    = 1<<16 - 1
 	zipMaxMemberName = 4 << 10
+	// zipMaxTail is how far from the end readers look for the end record: Info-ZIP's
+	// goes some blocks beyond the longest comment.
+	zipMaxTail = zipEndSize + zipMaxComment + 16<<10
+
+	zipSizes64     = 0x0001 // tags of extra fields
+	zipUnicodePath = 0x7075
 )
 
 // zipFault is a violation of the rules for archives.
@@ -65,15 +71,20 @@ type zipArchive struct {
 	entries []zipEntry
 }
 
-var errNoZip = errors.New("no zip archive")
+var (
+	errNoZip     = errors.New("no zip archive")
+	errZipWithin = errors.New("a zip archive with other bytes around it")
+)
 
 // openZipEnd finds the end record of an archive in tail, which is the end of
 // the object. begins says that the object begins like a zip; strict that an
 // archive with other bytes around it makes the object ambiguous even when bytes
-// follow it. It returns errNoZip for anything else than an archive.
+// follow it; else it returns errZipWithin for such a one. It returns errNoZip for
+// anything else than an archive.
 func openZipEnd(at io.ReaderAt, size int64, tail []byte, begins, strict bool) (*zipArchive, error) {
 	a := &zipArchive{at: at, size: size}
 	base := size - int64(len(tail))
+	central := firstEntry(tail)
 	found, exact := -1, 0
 	for i := 0; ; i++ {
 		k := bytes.Index(tail[i:], []byte(zipEnd))
@@ -81,7 +92,7 @@ func openZipEnd(at io.ReaderAt, size int64, tail []byte, begins, strict bool) (*
 			break
 		}
 		i += k
-		if len(tail)-i < zipEndSize || !begins && !plausibleEnd(at, size, tail, i) {
+		if len(tail)-i < zipEndSize || !begins && central > i && !leadsToEntry(at, base+int64(i), tail[i:]) {
 			continue
 		}
 		found = i
@@ -95,7 +106,7 @@ func openZipEnd(at io.ReaderAt, size int64, tail []byte, begins, strict bool) (*
 	case found < 0:
 		return nil, ambiguous("no end record")
 	case exact == 0 && !begins && !strict:
-		return nil, errNoZip
+		return nil, errZipWithin
 	case exact != 1 || found+zipEndSize+int(binary.LittleEndian.Uint16(tail[found+20:])) != len(tail):
 		return nil, ambiguous("not exactly one end record at the end")
 	}
@@ -105,16 +116,42 @@ func openZipEnd(at io.ReaderAt, size int64, tail []byte, begins, strict bool) (*
 	return a, a.readEnd(tail[found:found+zipEndSize], base+int64(found))
 }
 
-// plausibleEnd tells an end record from four bytes that look like one: there is
-// an entry of a directory where it says, or anywhere in the tail before it. What
-// the record says need not be true otherwise: readers differ on what they check.
-func plausibleEnd(at io.ReaderAt, size int64, tail []byte, i int) bool {
-	if bytes.Contains(tail[:i], []byte(zipCentral)) || bytes.Contains(tail[:i], []byte(zipEnd64Locator)) {
-		return true
+// firstEntry returns where the first entry of a directory stands in tail, or its
+// length. An end record behind one is taken for one whatever it says: readers differ
+// on what they check. Programs that read archives hold such signatures too, but no
+// entry behind them.
+func firstEntry(tail []byte) int {
+	le := binary.LittleEndian
+	for i := 0; ; i++ {
+		k := bytes.Index(tail[i:], []byte(zipCentral))
+		if k < 0 || len(tail)-i-k < zipCentralSize {
+			return len(tail)
+		}
+		i += k
+		h := tail[i:]
+		length := zipCentralSize + int(le.Uint16(h[28:])) + int(le.Uint16(h[30:])) + int(le.Uint16(h[32:]))
+		if le.Uint16(h[28:]) > 0 && le.Uint16(h[34:]) == 0 && le.Uint16(h[10:]) <= zipAES && i+length+zipEndSize <= len(tail) {
+			return i
+		}
 	}
-	offset := int64(binary.LittleEndian.Uint32(tail[i+16:]))
-	var entry [len(zipCentral)]byte
-	return offset <= size-int64(len(entry)) && readAt(at, entry[:], offset) == nil && string(entry[:]) == zipCentral
+}
+
+// leadsToEntry tells an end record r at pos from four bytes that look like one: there
+// is an entry of a directory where it says, counted from either end, or a locator
+// before it.
+func leadsToEntry(at io.ReaderAt, pos int64, r []byte) bool {
+	le := binary.LittleEndian
+	return signatureAt(at, pos-zipLocatorSize, zipEnd64Locator) ||
+		signatureAt(at, pos-int64(le.Uint32(r[12:])), zipCentral) || signatureAt(at, int64(le.Uint32(r[16:])), zipCentral)
+}
+
+func signatureAt(at io.ReaderAt, off int64, signature string) bool {
+	var p [len(zipEnd)]byte
+	if off < 0 {
+		return false
+	}
+	_, err := at.ReadAt(p[:], off) // what cannot be read is met again
+	return err == nil && string(p[:]) == signature
 }
 
 func hasZipSignature(p []byte) bool {
@@ -229,11 +266,14 @@ func (a *zipArchive) readDirectory(r io.Reader) error {
 		if le.Uint16(h[34:]) != 0 {
 			return &zipFault{scan.OutcomePolicy, scan.CausePartialArchive, "a member on another volume"}
 		}
+		if !e.zip64(extra[nameLen : nameLen+extraLen]) {
+			return ambiguous("zip64 sizes of a member")
+		}
 		if fault := memberFault(e, extra[:nameLen], h[5], le.Uint32(h[38:])); fault != nil {
 			return fault
 		}
-		if !e.zip64(extra[nameLen : nameLen+extraLen]) {
-			return ambiguous("zip64 sizes of a member")
+		if field, _ := extraField(extra[nameLen:nameLen+extraLen], zipUnicodePath); len(field) > 5 && unsafeName(string(field[5:])) {
+			return ambiguous("a member name in Unicode") // which most readers prefer
 		}
 		e.local += a.prefix
 		a.entries = append(a.entries, e)
@@ -254,7 +294,7 @@ func dirError(err error) error {
 
 // zip64 takes the 64-bit values of the extra field for those that do not fit.
 func (e *zipEntry) zip64(extra []byte) bool {
-	field, once := zip64Field(extra)
+	field, once := extraField(extra, zipSizes64)
 	if !once {
 		return false // readers take the first or the last
 	}
@@ -274,15 +314,15 @@ func (e *zipEntry) zip64(extra []byte) bool {
 	return true
 }
 
-// zip64Field returns the zip64 field of an extra block, and whether there is no
-// second one.
-func zip64Field(extra []byte) (field []byte, once bool) {
+// extraField returns the field with this tag of an extra block, and whether there is
+// no second one.
+func extraField(extra []byte, tag uint16) (field []byte, once bool) {
 	for len(extra) >= 4 {
-		tag, size := binary.LittleEndian.Uint16(extra), int(binary.LittleEndian.Uint16(extra[2:]))
+		t, size := binary.LittleEndian.Uint16(extra), int(binary.LittleEndian.Uint16(extra[2:]))
 		if size > len(extra)-4 {
 			break
 		}
-		if tag == 1 {
+		if t == tag {
 			if field != nil {
 				return field, false
 			}

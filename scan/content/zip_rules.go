@@ -242,5 +242,22 @@ func (a *zipArchive) signingBlock(off, size int64) bool {
 		return false
 	}
 	le := binary.LittleEndian
-	return string(foot[8:]) == magic && le.Uint64(foot[:]) == uint64(size-8) && le.Uint64(head[:]) == uint64(size-8)
+	return string(foot[8:]) == magic && le.Uint64(foot[:]) == uint64(size-8) && le.Uint64(head[:]) == uint64(size-8) &&
+		!a.holds(zipLocal, off, off+size)
+}
+
+// holds looks for a signature in a range. Readers of a stream step over what they do
+// not know to the next local header.
+func (a *zipArchive) holds(signature string, off, end int64) bool {
+	p := make([]byte, min(end-off, blockSize))
+	for off < end {
+		q := p[:min(end-off, int64(len(p)))]
+		if readAt(a.at, q, off) != nil || bytes.Contains(q, []byte(signature)) {
+			return true
+		}
+		if off += int64(len(q)); off < end {
+			off -= int64(len(signature) - 1)
+		}
+	}
+	return false
 }
