@@ -3,7 +3,6 @@ package content
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -25,60 +24,59 @@ func isGRPC(essence string) bool {
 	return strings.HasPrefix(essence, "application/grpc") || strings.HasPrefix(essence, "application/connect+")
 }
 
-// grpc looks into the messages of a gRPC body. Messages that are not compressed
-// are judged with the raw body; compressed ones are decoded, by their first
-// bytes since the label (grpc-encoding) is not a content coding.
+// grpc looks into the messages of a gRPC body. Compressed ones are decoded by their
+// first bytes, since the label (grpc-encoding) is not a content coding.
 func (w *walk) grpc(n *node, essence string) error {
 	if strings.HasPrefix(essence, "application/grpc-web-text") {
-		return w.grpcText(n)
+		return w.grpcText(n, essence)
 	}
+	m := newMessages(w, n, essence)
+	whole, err := w.frames(n, essence, m)
+	if err != nil {
+		return err
+	}
+	if !whole {
+		w.refuse(n, scan.CauseMalformedBody, "grpc: not made of whole frames")
+	}
+	return m.end()
+}
+
+// frames hands all messages of n to m and reports whether n is made of whole
+// frames.
+func (w *walk) frames(n *node, essence string, m *messages) (whole bool, err error) {
 	buf := w.u.pools.buffer(newSource(w.ctx, n.obj.Content, 0, n.obj.Size))
 	defer w.u.pools.giveBuffer(buf)
-	found, flags := 0, byte(grpcCompressed|grpcTrailers)
+	last := byte(grpcTrailers)
 	if strings.HasPrefix(essence, "application/connect+") {
-		flags |= connectEnd
+		last |= connectEnd
 	}
 	for off := int64(0); off < n.obj.Size; {
 		var h [grpcFrame]byte
 		if _, err := io.ReadFull(buf, h[:]); err != nil {
-			return w.grpcFault(n, err)
+			if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+				return false, nil
+			}
+			return false, err
 		}
 		length := int64(binary.BigEndian.Uint32(h[1:]))
 		start, end := off+grpcFrame, off+grpcFrame+length
-		if h[0]&^flags != 0 || end > n.obj.Size {
-			return w.grpcFault(n, io.ErrUnexpectedEOF)
+		if h[0]&^(last|grpcCompressed) != 0 || end > n.obj.Size {
+			return false, nil
 		}
-		if h[0]&grpcCompressed != 0 && length > 0 {
-			magic, err := buf.Peek(int(min(length, 4)))
-			if err != nil {
-				return err
-			}
-			if err := w.grpcMessage(n, found, magic, start, end); err != nil {
-				return err
-			}
-			found++
+		if err := m.add(buf, h[0]&grpcCompressed != 0, h[0]&last != 0, start, end); err != nil {
+			return false, err
 		}
 		if _, err := buf.Discard(int(length)); err != nil {
-			return err
+			return false, err
 		}
 		off = end
 	}
-	return nil
+	return true, nil
 }
 
-// grpcFault refuses a body that is not made of whole frames; any other error is
-// ours.
-func (w *walk) grpcFault(n *node, err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		w.refuse(n, scan.CauseMalformedBody, "grpc: not made of whole frames")
-		return nil
-	}
-	return err
-}
-
-// grpcMessage decodes one compressed message.
-func (w *walk) grpcMessage(n *node, i int, magic []byte, start, end int64) error {
-	d := decoder{word: fmt.Sprintf("message[%d]", i)}
+// grpcMessage decodes one compressed message and reports it.
+func (w *walk) grpcMessage(n *node, p piece, magic []byte, start, end int64) (scan.Body, error) {
+	d := decoder{word: p.word}
 	switch {
 	case hasAnyPrefix(magic, "\x1f\x8b"):
 		d.open = w.u.pools.openGzip
@@ -88,28 +86,29 @@ func (w *walk) grpcMessage(n *node, i int, magic []byte, start, end int64) error
 		d.open = openZlib
 	default:
 		w.refuse(n, scan.CauseUnknownCoding, "grpc: a message compression that is not decoded")
-		return nil
+		return nil, nil //nolint:nilnil // the reason is noted
 	}
 	res, err := w.decodeRange(n, d, start, end)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if res.err != nil {
 		w.refuse(n, scan.CauseMalformedCoding, "grpc: "+res.err.Error())
 	}
 	if res.layer == nil {
-		return nil
+		return nil, nil //nolint:nilnil // the reason is noted
 	}
-	return w.layer(n, piece{word: d.word, kind: byCoding}, res.layer)
+	return res.layer, w.layer(n, p, res.layer)
 }
 
 // grpcText decodes the base64 form of gRPC-Web, in which each flush of the
 // sender may end with padding.
-func (w *walk) grpcText(n *node) error {
+func (w *walk) grpcText(n *node, essence string) error {
 	d := decoder{"grpc-web-text", openLooseBase64}
 	res, err := w.decode(n, d)
 	if err != nil || res.layer == nil {
 		return err
 	}
-	return w.layer(n, piece{word: d.word, contentType: "application/grpc-web", kind: byCoding}, res.layer)
+	label := "application/grpc-web" + strings.TrimPrefix(essence, "application/grpc-web-text")
+	return w.layer(n, piece{word: d.word, contentType: label, kind: byCoding}, res.layer)
 }
