@@ -12,13 +12,24 @@ func openAWSChunked(src *bufio.Reader) (io.Reader, func(), error) {
 	return &chunkReader{src: src}, func() {}, nil
 }
 
+// openLooseAWSChunked takes bare line ends too, as some stores do.
+func openLooseAWSChunked(src *bufio.Reader) (io.Reader, func(), error) {
+	return &chunkReader{src: src, loose: true}, func() {}, nil
+}
+
+// maxChunkLine is as long as the line before a chunk may be to MinIO.
+const maxChunkLine = 4 << 10
+
 // chunkReader removes the framing of S3's streaming uploads: chunks of
 // "size[;chunk-signature=…] CRLF data CRLF", the last of size 0, then trailer
-// lines and an empty line. (AWS, Signature Version 4 streaming uploads.)
+// lines and an empty line. (AWS, Signature Version 4 streaming uploads.) MinIO's
+// client ends a trailer with LF CR LF.
 type chunkReader struct {
-	src  *bufio.Reader
-	left int64
-	err  error
+	src      *bufio.Reader
+	loose    bool
+	trailers bool // the last chunk is over
+	left     int64
+	err      error
 }
 
 func (r *chunkReader) Read(p []byte) (int, error) {
@@ -58,6 +69,7 @@ func (r *chunkReader) next() error {
 	if r.left > 0 {
 		return nil
 	}
+	r.trailers = true
 	for range maxHeaderLines {
 		switch line, err := r.line(); {
 		case errors.Is(err, io.ErrUnexpectedEOF) && line == "":
@@ -74,7 +86,7 @@ func (r *chunkReader) next() error {
 // line reads up to CRLF.
 func (r *chunkReader) line() (string, error) {
 	var line []byte
-	for len(line) <= 1<<10 {
+	for len(line) <= maxChunkLine {
 		c, err := r.src.ReadByte()
 		if errors.Is(err, io.EOF) {
 			return string(line), io.ErrUnexpectedEOF
@@ -82,10 +94,14 @@ func (r *chunkReader) line() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if c == '\r' {
+		switch {
+		case c == '\r':
 			return string(line), r.char('\n')
-		}
-		if c < ' ' || c > '~' {
+		case c == '\n' && r.trailers && len(line) > 0 && r.nextIs('\r'):
+			continue
+		case c == '\n' && r.loose:
+			return string(line), nil
+		case c < ' ' || c > '~':
 			return "", errChunk
 		}
 		line = append(line, c)
@@ -93,7 +109,15 @@ func (r *chunkReader) line() (string, error) {
 	return "", errChunk
 }
 
+func (r *chunkReader) nextIs(c byte) bool {
+	next, err := r.src.Peek(1)
+	return err == nil && next[0] == c
+}
+
 func (r *chunkReader) lineEnd() error {
+	if r.loose && r.nextIs('\n') {
+		return r.char('\n')
+	}
 	if err := r.char('\r'); err != nil {
 		return err
 	}

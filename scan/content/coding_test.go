@@ -81,6 +81,8 @@ func TestCodingsAreUndone(t *testing.T) {
 		{"several zstd frames", append(zs(t, e[:20]), zs(t, e[20:])...), []string{"zstd"}, "body/zstd"},
 		{"zstd after a skippable frame", append([]byte("\x50\x2a\x4d\x18\x03\x00\x00\x00abc"), zs(t, e)...), []string{"zstd"}, "body/zstd"},
 		{"aws-chunked", chunked, []string{"aws-chunked"}, "body/aws-chunked"},
+		{"aws-chunked, trailers of MinIO's client", []byte(fmt.Sprintf("%x\r\n%s\r\n0\r\nx-amz-checksum-crc32c:AAAAAA==\n\r\n\r\n", len(e), e)), []string{"aws-chunked"}, "body/aws-chunked"},
+		{"aws-chunked, signed trailers of MinIO's client", []byte(fmt.Sprintf("%x;chunk-signature=ab\r\n%s\r\n0;chunk-signature=cd\r\nx-amz-checksum-crc32c:AAAAAA==\n\r\nx-amz-trailer-signature:ef\r\n\r\n", len(e), e)), []string{"aws-chunked"}, "body/aws-chunked"},
 		{"aws-chunked is outermost wherever it stands", []byte(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(gz(t, e)), gz(t, e))), []string{"aws-chunked,gzip"}, "body/aws-chunked/gzip"},
 	}
 	for _, row := range rows {
@@ -89,6 +91,25 @@ func TestCodingsAreUndone(t *testing.T) {
 			u.wantClean(t)
 			u.wantObject(t, row.path, e)
 		})
+	}
+}
+
+// TestChunksAreRecognisedWhateverFollows has the framing of S3 where no label
+// announces it: what comes out before a fault counts.
+func TestChunksAreRecognisedWhateverFollows(t *testing.T) {
+	e := eicar()
+	for name, body := range map[string]string{
+		"trailers of MinIO's client": "%x\r\n%s\r\n0\r\nx-amz-checksum-crc32c:AAAAAA==\n\r\n\r\n",
+		"no last chunk":              "%x;chunk-signature=ab\r\n%s\r\n",
+		"odd last chunk":             "%x;chunk-signature=ab\r\n%s\r\nzero\r\n",
+		"bare line ends":             "%x;chunk-signature=ab\n%s\n0;chunk-signature=cd\n\n",
+		"long extension":             "%x;chunk-signature=" + strings.Repeat("a", 3000) + "\r\n%s\r\n0\r\n\r\n",
+	} {
+		u := unwrap(t, fmt.Appendf(nil, body, len(e), e), labelled("application/octet-stream"), scan.ContentLimits{}, content.Config{})
+		u.wantClean(t)
+		if !u.has(e) {
+			t.Errorf("%s: the payload is no object; objects %q", name, u.paths)
+		}
 	}
 }
 

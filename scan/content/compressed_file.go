@@ -65,6 +65,7 @@ func oldZstd(head []byte) bool {
 
 // chunkedFile removes the framing of S3's streaming uploads where no
 // Content-Encoding announces it: S3 goes by another header, and clients differ.
+// What comes out before a fault counts too.
 func (w *walk) chunkedFile(n *node, head []byte) error {
 	digits := 0
 	for digits < len(head) && unhex(head[digits]) >= 0 {
@@ -73,12 +74,14 @@ func (w *walk) chunkedFile(n *node, head []byte) error {
 	if digits == 0 || digits > 12 || !hasAnyPrefix(head[digits:], "\r\n", ";") {
 		return nil
 	}
-	res, err := w.decode(n, decoder{codingAWSChunked, openAWSChunked})
-	if err != nil || res.layer == nil || res.err != nil && !errors.Is(res.err, errTrailing) {
+	res, err := w.decode(n, decoder{codingAWSChunked, openLooseAWSChunked})
+	if err != nil || res.layer == nil || faulty(res.err) && res.layer.Size() < minPiece {
 		return err
 	}
 	return w.layer(n, piece{word: codingAWSChunked, name: n.obj.Name, contentType: n.obj.ContentType, kind: byArchive}, res.layer)
 }
+
+func faulty(err error) bool { return err != nil && !errors.Is(err, errTrailing) }
 
 // isSkippable recognises a skippable frame, which may stand before zstd data
 // (RFC 8878 section 3.1.2).
