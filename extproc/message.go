@@ -63,8 +63,6 @@ func headOf(l scan.Leg, msg *extprocv3.HttpHeaders) gate.Head {
 		h.Headers = func() map[string]string { return joined(lines) }
 		h.Tunnel = h.Tunnel || h.Method == http.MethodConnect
 	}
-	// A 101 is what makes a tunnel of a response, whatever its headers say.
-	h.Tunnel = h.Tunnel || h.Status == http.StatusSwitchingProtocols
 	return h
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ type stream struct {
 	legs      [2]legWork
 	deadline  time.Time // of the whole exchange
 	closing   bool      // refused: only Envoy's close is awaited
+	asked     bool      // the request asks for a tunnel
 	timer     *time.Timer
 	sendGuard *time.Timer
 	end       string
@@ -265,6 +267,7 @@ func (s *stream) headers(l scan.Leg, msg *extprocv3.HttpHeaders) {
 		return
 	}
 	head := headOf(l, msg)
+	head.Tunnel = s.tunnel(l, head)
 	if s.x == nil {
 		s.begin(l, head)
 	}
@@ -277,6 +280,16 @@ func (s *stream) headers(l scan.Leg, msg *extprocv3.HttpHeaders) {
 		s.startUpload(l)
 	}
 	s.machine.planned(l, head.Empty, plan.Hold, plan.Decision.Action == scan.Pass)
+}
+
+// tunnel reports whether a leg has no body that ends. With any response an origin
+// may offer an upgrade (RFC 9110 section 7.8), as Apache and every 426 do: that
+// makes a tunnel only if the request asked for one.
+func (s *stream) tunnel(l scan.Leg, h gate.Head) bool {
+	if l == scan.Request {
+		s.asked = h.Tunnel
+	}
+	return h.Tunnel && s.asked || h.Status == http.StatusSwitchingProtocols
 }
 
 // prepare settles what the request's headers decide for both legs: which headers
