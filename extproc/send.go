@@ -16,11 +16,15 @@ import (
 func (s *stream) send(answer any) error {
 	s.sendGuard.Reset(s.srv.cfg.SendTimeout)
 	err := s.grpc.SendMsg(answer)
-	s.sendGuard.Stop()
-	if err != nil {
-		return s.gone()
+	inTime := s.sendGuard.Stop()
+	switch {
+	case err == nil:
+		return nil
+	case !inTime:
+		s.end = endExpired
+		return status.Error(codes.DeadlineExceeded, "an answer was not taken in time")
 	}
-	return nil
+	return s.gone()
 }
 
 // gone is the end of a stream whose other side left while something was due.
