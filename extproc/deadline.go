@@ -141,6 +141,10 @@ func (s *stream) exchangeExpired() (bool, error) {
 		s.end = endComplete
 		return true, nil
 	}
+	return true, s.overdue()
+}
+
+func (s *stream) overdue() error {
 	s.end = endExpired
-	return true, status.Error(codes.DeadlineExceeded, "the exchange took longer than "+s.srv.cfg.MaxExchange.String())
+	return status.Error(codes.DeadlineExceeded, "the exchange took longer than "+s.srv.cfg.MaxExchange.String())
 }

@@ -39,6 +39,34 @@ func TestBothLegsAreReleased(t *testing.T) {
 	})
 }
 
+// A release for which there is no room until the exchange's own deadline ends with an
+// error: what would follow it must not go out in its place.
+func TestReleaseWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor()
+		pool, err := spool.New(spool.Config{MemoryBytes: 64 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.store = &ailing{Store: pool}
+		d.policy.FailOpen = true
+		d.config.ReleaseBytes, d.config.SendTimeout, d.config.MaxExchange = 1<<20, time.Hour, time.Minute
+		conn := d.serve(t)
+		untaken(t, conn) // has all the room
+		synctest.Wait()
+		time.Sleep(10 * time.Second)
+		res := extproctest.New(conn, profile("duplex")).Do(t.Context(), extproctest.Exchange{
+			Origin: extproctest.Reply(extproctest.Message{Body: [][]byte{[]byte("held, "), []byte("not held")}}),
+		})
+		if res.Client.Size != 0 && !res.Client.Local {
+			t.Errorf("the client saw %s and %q", res.Client, res.Client.Body)
+		}
+		if r := <-d.records; r.End != "expired" || r.Duration != time.Minute {
+			t.Errorf("it ended after %v: %s", r.Duration, r.End)
+		}
+	})
+}
+
 // What was held is given back with the verdict, however long the answer takes.
 func TestReleasedIsGivenBack(t *testing.T) {
 	for _, p := range []string{"duplex", "buffered"} {

@@ -136,8 +136,7 @@ func (s *stream) releaseNow(l scan.Leg) error {
 		case a := <-s.admitted:
 			s.admit(a)
 		case <-due.C:
-			_, err := s.exchangeExpired()
-			return err
+			return s.overdue()
 		case <-s.ctx.Done():
 			return s.gone()
 		}
