@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -87,7 +88,7 @@ func answer(l scan.Leg, v scan.Verdict) string {
 	if p.ActionFor(v) == scan.Pass {
 		return "passes"
 	}
-	x := scangate.New(scangate.Setup{Policies: alwaysDefault{p}, Observer: nobody{}}).Begin(scangate.Head{}, "")
+	x := scangate.New(scangate.Setup{Policies: alwaysDefault{p}, Observer: nobody{}}).Begin(context.Background(), scangate.Head{}, "")
 	defer x.Finish("test")
 	return strconv.Itoa(x.Refuse(l, scangate.Decision{Covered: true, Verdict: v}).Status)
 }

@@ -119,7 +119,7 @@ func (g *bareGate) judge(t testing.TB, v wrap.Vector, p scan.Policy, l scan.Leg,
 	if head.Status == 0 {
 		head.Status = 200
 	}
-	x := gate.Begin(head, "")
+	x := gate.Begin(t.Context(), head, "")
 	defer x.Finish("test")
 	plan := x.Plan(l, head, true)
 	if !plan.Hold {

@@ -21,7 +21,7 @@ func (c chosen) Choose(scan.Attributes, string) (*scan.Policy, error) { return (
 // take more than one byte and where texts are an attacker's.
 func TestMetadataOnTheWire(t *testing.T) {
 	long := strings.Repeat("policy-", 50)
-	x := gate.New(gate.Setup{Policies: chosen{Name: long, Enforce: true}}).Begin(gate.Head{}, "")
+	x := gate.New(gate.Setup{Policies: chosen{Name: long, Enforce: true}}).Begin(t.Context(), gate.Head{}, "")
 	verdict := scan.InfectedVerdict("evil\xff\r\nname")
 	verdict.Engine = "av"
 	for _, d := range []gate.Decision{

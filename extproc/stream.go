@@ -316,7 +316,7 @@ func (s *stream) begin(l scan.Leg, head gate.Head) {
 	if l == scan.Response {
 		head = gate.Head{Attributes: scan.Attributes{Headers: func() map[string]string { return nil }}}
 	}
-	s.x = s.srv.gate.Begin(head, routePolicy(s.ctx))
+	s.x = s.srv.gate.Begin(s.ctx, head, routePolicy(s.ctx))
 }
 
 func (s *stream) plan(l scan.Leg, head gate.Head, whole, own bool) gate.Plan {

@@ -34,6 +34,9 @@ type Options struct {
 	// ScanTimeout is what the engine itself allows a scan, if that is bounded at
 	// all; none.
 	ScanTimeout time.Duration
+	// Asking is called when an instance is given a scan, after the wait for it.
+	// The context is for the instance; told gets what it answered. Nil is nobody.
+	Asking func(ctx context.Context) (asked context.Context, told func(scan.Verdict, error))
 }
 
 func (o Options) withDefaults() Options {
@@ -49,7 +52,14 @@ func (o Options) withDefaults() Options {
 	if o.CanaryTimeout <= 0 {
 		o.CanaryTimeout = 10 * time.Second
 	}
+	if o.Asking == nil {
+		o.Asking = unasked
+	}
 	return o
+}
+
+func unasked(ctx context.Context) (asked context.Context, told func(scan.Verdict, error)) {
+	return ctx, func(scan.Verdict, error) {}
 }
 
 // Fleet is a [scan.Engine] made of instances. Run keeps its health up to date.
@@ -189,6 +199,8 @@ func (f *Fleet) attempt(ctx context.Context, o scan.Object, avoid *member, patie
 		sum := sumIf(suspicious(a.err) || f.poison.some.Load(), o)
 		a.verdict, a.err = f.release(c, sum, content.read.Load(), a.verdict, a.err)
 	}()
+	ctx, told := f.opts.Asking(ctx)
+	defer func() { told(a.verdict, a.err) }()
 	a.verdict, a.err = c.member.Engine.Scan(ctx, asked)
 	return a
 }

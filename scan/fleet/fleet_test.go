@@ -160,3 +160,37 @@ func TestPanic(t *testing.T) {
 		t.Errorf("%d in flight", n)
 	}
 }
+
+// Whoever follows scans is told of every call of an instance, with what it
+// answered, and of no probe.
+func TestAsking(t *testing.T) {
+	type key struct{}
+	var told []string
+	asking := func(ctx context.Context) (context.Context, func(scan.Verdict, error)) {
+		return context.WithValue(ctx, key{}, true), func(v scan.Verdict, err error) {
+			told = append(told, fmt.Sprintf("%v %v", v.Outcome, scan.KindOf(err)))
+		}
+	}
+	followed := func(ctx context.Context, o scan.Object) (scan.Verdict, error) {
+		if ctx.Value(key{}) == nil {
+			t.Error("the instance was not asked in the follower's context")
+		}
+		return right(ctx, o)
+	}
+	f := newFleet(t, fleet.Options{Asking: asking}, dead, followed)
+	for len(told) < 2 { // the first one asked may be the one that lives
+		wantClean(t, f, object("fine"))
+	}
+	if got := strings.Join(told[len(told)-2:], ", "); got != "ERROR unreachable, CLEAN internal" {
+		t.Errorf("told %s", got)
+	}
+	panics := newFleet(t, fleet.Options{Asking: asking}, func(context.Context, scan.Object) (scan.Verdict, error) { panic("x") })
+	told = nil
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = panics.Scan(t.Context(), object("x"))
+	}()
+	if got := strings.Join(told, ", "); got != "ERROR internal" {
+		t.Errorf("of a panic it was told %q", got)
+	}
+}

@@ -23,8 +23,8 @@ func TestAdmission(t *testing.T) {
 			s := r.setup()
 			change(&s)
 			g := gate.New(s)
-			first := g.Begin(gate.Head{}, "")
-			x := g.Begin(gate.Head{}, "")
+			first := g.Begin(t.Context(), gate.Head{}, "")
+			x := g.Begin(t.Context(), gate.Head{}, "")
 			d := x.Plan(scan.Request, gate.Head{ContentLength: 10}, true).Decision
 			if d.Action != scan.Block || d.Verdict.Outcome != scan.OutcomeError || d.Verdict.Cause != scan.CauseOverload {
 				t.Errorf("planned %+v", d)
@@ -48,7 +48,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	s.MaxExchanges = 1
 	g := gate.New(s)
 	for range 3 {
-		x := g.Begin(gate.Head{}, "")
+		x := g.Begin(t.Context(), gate.Head{}, "")
 		if !x.Plan(scan.Request, gate.Head{ContentLength: 10}, true).Hold {
 			t.Fatal("the body is not held")
 		}
@@ -113,7 +113,7 @@ func TestPartialContent(t *testing.T) {
 			r.engines["av"] = c.engine
 			s := r.setup()
 			s.Partial = func(scan.Leg, gate.Head) (string, bool) { return "a range", true }
-			x := gate.New(s).Begin(gate.Head{}, "")
+			x := gate.New(s).Begin(t.Context(), gate.Head{}, "")
 			defer x.Finish("over")
 			p := x.Plan(scan.Request, gate.Head{ContentLength: 10}, true)
 			d := p.Decision

@@ -24,6 +24,8 @@ type Exchange struct {
 	id      string
 	start   time.Time
 	request Head
+	trace   Trace
+	traceID string
 	legs    [2]leg
 	judging sync.WaitGroup
 }
@@ -85,6 +87,7 @@ func (x *Exchange) Plan(l scan.Leg, h Head, delivered bool) Plan {
 		s.partial = &v
 	}
 	s.body = x.setup.Store.Open(x.policy.MaxBodyBytes, x.policy.Digest)
+	x.trace.At(l, StageHeld)
 	return Plan{Hold: true}
 }
 
@@ -169,12 +172,14 @@ func (x *Exchange) Judge(ctx context.Context, l scan.Leg, done func(Judgement)) 
 func (x *Exchange) judge(ctx context.Context, l scan.Leg, name string, done func(Judgement)) {
 	s := &x.legs[l]
 	body, labels, scanning := s.body, s.head.Labels, x.scanning(l)
+	ctx, judged := x.trace.Judge(ctx, l)
 	s.read.Store(true)
 	x.judging.Add(1)
 	x.setup.Crew.Go(func() {
 		defer x.judging.Done()
 		j := scanning.judge(ctx, body, name, labels)
 		s.read.Store(false)
+		judged(j)
 		done(j)
 	})
 }
@@ -208,6 +213,11 @@ func (x *Exchange) Body(l scan.Leg) scan.Body { return x.legs[l].body }
 // Free gives a leg's body back early, once it is released; but not under the
 // hands of an engine that was given up and may still read it.
 func (x *Exchange) Free(l scan.Leg) {
+	x.trace.At(l, StageReleased)
+	x.free(l)
+}
+
+func (x *Exchange) free(l scan.Leg) {
 	if s := &x.legs[l]; s.body != nil && !s.read.Load() {
 		_ = s.body.Close() // an unlinked file: nothing to lose, nothing to do
 	}
@@ -216,27 +226,29 @@ func (x *Exchange) Free(l scan.Leg) {
 // Finish records the exchange and frees what it holds, when the last judging
 // goroutine has let go of it. The door ends the context it gave to Judge first.
 func (x *Exchange) Finish(end string) {
-	x.setup.Observer.Observe(x.record(end))
+	r := x.record(end)
+	x.trace.End(r)
+	x.setup.Observer.Observe(r)
 	x.gate.open.Add(-1)
 	// Asked first: judging that ends between the two would leave a body behind.
 	judging := x.legs[scan.Request].read.Load() || x.legs[scan.Response].read.Load()
-	x.Free(scan.Request)
-	x.Free(scan.Response)
+	x.free(scan.Request)
+	x.free(scan.Response)
 	if !judging {
 		x.setup.leave()
 		return
 	}
 	x.setup.Crew.Go(func() {
 		x.judging.Wait()
-		x.Free(scan.Request)
-		x.Free(scan.Response)
+		x.free(scan.Request)
+		x.free(scan.Response)
 		x.setup.leave()
 	})
 }
 
 func (x *Exchange) record(end string) *Record {
 	r := &Record{
-		ID: x.id, RequestID: x.request.RequestID, Policy: x.policy.Name, Revision: x.policy.Revision, Enforced: x.policy.Enforce,
+		ID: x.id, TraceID: x.traceID, RequestID: x.request.RequestID, Policy: x.policy.Name, Revision: x.policy.Revision, Enforced: x.policy.Enforce,
 		Method: x.request.Method, Host: x.request.Host, Path: x.request.Path,
 		Start: x.start, Duration: time.Since(x.start), End: end,
 	}

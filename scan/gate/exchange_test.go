@@ -30,7 +30,7 @@ func TestRecord(t *testing.T) {
 			return scan.CleanVerdict(), nil
 		})
 		begun := time.Now()
-		x := gate.New(r.setup()).Begin(gate.Head{
+		x := gate.New(r.setup()).Begin(t.Context(), gate.Head{
 			Attributes: scan.Attributes{Method: "PUT", Host: "shop.example", Path: "/up?token=x"}, RequestID: "r-1",
 		}, "")
 		x.Plan(scan.Request, gate.Head{ContentLength: -1}, true)
@@ -98,7 +98,7 @@ func TestFinish(t *testing.T) {
 					return scan.CleanVerdict(), nil
 				})
 				g := gate.New(r.setup())
-				x := g.Begin(gate.Head{}, "")
+				x := g.Begin(t.Context(), gate.Head{}, "")
 				if g.Open() != 1 {
 					t.Errorf("%d exchanges are open", g.Open())
 				}
@@ -157,9 +157,9 @@ func TestSwap(t *testing.T) {
 	before.engines["av"], before.policy.Name = infected, "before"
 	after.policy.Name = "after"
 	g := gate.New(before.setup())
-	old := g.Begin(gate.Head{}, "")
+	old := g.Begin(t.Context(), gate.Head{}, "")
 	idle := g.Swap(after.setup())
-	fresh := g.Begin(gate.Head{}, "")
+	fresh := g.Begin(t.Context(), gate.Head{}, "")
 	for x, want := range map[*gate.Exchange]struct {
 		rig     *rig
 		outcome scan.Outcome
@@ -190,7 +190,7 @@ func TestSwapTellsWhenIdle(t *testing.T) {
 		return scan.CleanVerdict(), nil
 	})
 	g := gate.New(r.setup())
-	first, stuck := g.Begin(gate.Head{}, ""), g.Begin(gate.Head{}, "")
+	first, stuck := g.Begin(t.Context(), gate.Head{}, ""), g.Begin(t.Context(), gate.Head{}, "")
 	hold(t, stuck)
 	stuck.Judge(t.Context(), scan.Request, func(gate.Judgement) {})
 	idle := g.Swap(newRig().setup())
@@ -213,7 +213,7 @@ func TestSwapTellsWhenIdle(t *testing.T) {
 	for range 100 { // in and out while it is swapped again and again
 		var all sync.WaitGroup
 		for range 4 {
-			all.Go(func() { g.Begin(gate.Head{}, "").Finish("complete") })
+			all.Go(func() { g.Begin(t.Context(), gate.Head{}, "").Finish("complete") })
 		}
 		before := g.Swap(newRig().setup())
 		all.Wait()
@@ -227,7 +227,7 @@ func TestIDs(t *testing.T) {
 	g := gate.New(r.setup())
 	word, seen := regexp.MustCompile(`^[0-9a-f]{16}$`), map[string]bool{}
 	for range 1000 {
-		x := g.Begin(gate.Head{}, "")
+		x := g.Begin(t.Context(), gate.Head{}, "")
 		if id := x.ID(); !word.MatchString(id) || seen[id] {
 			t.Fatalf("id %q", id)
 		}

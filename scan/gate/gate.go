@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"strconv"
@@ -30,6 +31,8 @@ type Setup struct {
 	Store    scan.Store
 	Unwrap   scan.Unwrapper
 	Observer Observer
+	// Tracer follows exchanges. Nil follows none.
+	Tracer Tracer
 	// Crew runs what goes on beside an exchange's own goroutine. Nil is no crew.
 	Crew *Crew
 	// MaxExchanges is how many exchanges may be open at once; above it covered
@@ -79,6 +82,9 @@ func (g *Gate) Swap(s Setup) (idle <-chan struct{}) {
 	if s.Partial == nil {
 		s.Partial = func(scan.Leg, Head) (string, bool) { return "", false }
 	}
+	if s.Tracer == nil {
+		s.Tracer = untraced{}
+	}
 	next := &usedSetup{Setup: s, idle: make(chan struct{})}
 	next.users.Store(1)
 	before := g.now.Swap(next)
@@ -109,10 +115,12 @@ func (g *Gate) Go(f func()) { g.now.Load().Crew.Go(f) }
 func (g *Gate) Open() int64 { return g.open.Load() }
 
 // Begin starts an exchange. policyName is what the operator's route asks for, or
-// "": it must never come from a client. Finish must be called in the end.
-func (g *Gate) Begin(h Head, policyName string) *Exchange {
+// "": it must never come from a client. ctx says what the exchange is a part of;
+// its end ends nothing. Finish must be called in the end.
+func (g *Gate) Begin(ctx context.Context, h Head, policyName string) *Exchange {
 	open := g.open.Add(1)
 	x := &Exchange{gate: g, setup: g.enter(), id: newID(), start: time.Now(), request: h}
+	x.trace, x.traceID = x.setup.Tracer.Begin(ctx)
 	x.crowded = x.setup.MaxExchanges > 0 && open > x.setup.MaxExchanges
 	p, err := x.setup.Policies.Choose(h.Attributes, policyName)
 	if err == nil {

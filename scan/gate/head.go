@@ -52,6 +52,7 @@ type Plan struct {
 // log line, metrics and audit event.
 type Record struct {
 	ID, RequestID      string
+	TraceID            string // of the trace that it is a part of, if any
 	Policy             string
 	Revision           string // of the policy
 	Enforced           bool

@@ -86,7 +86,9 @@ func (r *rig) Observe(rec *gate.Record) {
 }
 
 // begin starts an exchange about whose request nothing is known but headers.
-func (r *rig) begin() *gate.Exchange { return gate.New(r.setup()).Begin(gate.Head{}, "") }
+func (r *rig) begin() *gate.Exchange {
+	return gate.New(r.setup()).Begin(context.Background(), gate.Head{}, "")
+}
 
 // body is what most tests hold and judge.
 const body = "a body of an exchange"

@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -26,7 +27,7 @@ func foreign(o scan.Outcome, c scan.Cause) scan.Verdict {
 func refuse(leg scan.Leg, v scan.Verdict, accept string, grpc, show bool) (gate.Refusal, string) {
 	r := newRig()
 	r.policy.ShowThreats = show
-	x := gate.New(r.setup()).Begin(gate.Head{
+	x := gate.New(r.setup()).Begin(context.Background(), gate.Head{
 		Attributes: scan.Attributes{Method: hostile, Host: hostile, Path: hostile, Scheme: hostile}, RequestID: hostile,
 		Accept: accept, GRPC: grpc,
 	}, "")

@@ -40,7 +40,7 @@ type SingleResult struct {
 // else fails is a verdict.
 func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (SingleResult, error) {
 	headers := func() map[string]string { return nil }
-	x := g.Begin(Head{Attributes: scan.Attributes{Headers: headers}, Labels: s.Labels}, s.Policy)
+	x := g.Begin(ctx, Head{Attributes: scan.Attributes{Headers: headers}, Labels: s.Labels}, s.Policy)
 	defer x.Finish("single")
 	x.explain = s.Explain
 	r := SingleResult{Policy: x.policy.Name}
@@ -52,6 +52,7 @@ func (g *Gate) ScanSingle(ctx context.Context, s Single, content io.Reader) (Sin
 		return r, nil
 	}
 	l.body = x.setup.Store.Open(x.policy.MaxBodyBytes, true)
+	x.trace.At(scan.Request, StageHeld)
 	v, err := x.fill(l.body, content)
 	if err != nil {
 		return r, err

@@ -40,6 +40,8 @@ type Config struct {
 	Policy string
 	// ConnectTimeout bounds one attempt to connect; 0 means 1 s.
 	ConnectTimeout time.Duration
+	// Dial are further options of the connection, such as interceptors.
+	Dial []grpc.DialOption
 }
 
 // TLS says how the far side proves who it is, and how we do.
@@ -76,8 +78,7 @@ func New(c Config) (*Engine, error) {
 		}
 	}
 	pauses := backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxRetryPause}
-	conn, err := grpc.NewClient(
-		target,
+	opts := append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: pauses, MinConnectTimeout: c.ConnectTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)),
@@ -88,7 +89,8 @@ func New(c Config) (*Engine, error) {
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
-	)
+	}, c.Dial...)
+	conn, err := grpc.NewClient(target, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("remote %s: %w", c.Address, err)
 	}
