@@ -78,8 +78,8 @@ func TestDocsMetrics(t *testing.T) {
 func liveMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	clamd := clamdtest.Start(t, clamdtest.Options{Version: "ClamAV 1.4.6/27500/Sun Nov 22 08:26:11 2026"})
-	// Nobody listens there: the metrics of Redis are there all the same.
-	p := startPortcullis(t, rig.PortcullisOptions{Config: "cache: {redis: {address: \"127.0.0.1:1\"}}\nengines: [{name: clamav, clamd: {addresses: [\"" + clamd.Address() + "\"]}}]\n"})
+	// Nobody listens there: the metrics of Redis and of traces are there all the same.
+	p := startPortcullis(t, rig.PortcullisOptions{Config: "cache: {redis: {address: \"127.0.0.1:1\"}}\ntracing: {otlp: {address: \"127.0.0.1:1\"}}\nengines: [{name: clamav, clamd: {addresses: [\"" + clamd.Address() + "\"]}}]\n"})
 	scanOne(t, p.ExtProc)
 	text, err := p.Get("/metrics")
 	if err != nil {

@@ -35,6 +35,7 @@ func elsewhere() [][5]string {
 		{"F-36", "panic in a decoder or an engine", "all", "cmd/portcullis/app TestPanicInADecoder, scan/gate TestUnwrapperPanics, scan/cache TestPanic, scan/fleet TestPanic", "that exchange ERROR, the process lives"},
 		{"F-38", "clock jumps", "-", "cmd/portcullis/app TestNoWallClockDecides, scan/cache TestTTL", "durations come from the monotonic clock"},
 		{"F-39", "retry_policy with streaming modes", "-", "envoy TestLintFinds", "the linter refuses it, L20"},
+		{"F-40", "collector of traces hangs, refuses, drops packets", "-", "cmd/portcullis/app TestDeafCollector", "no exchange waits, spans are dropped and counted"},
 		{"F-41", "upgrade, WebSocket", "-", "e2e TestGate", "answered at once, subtest upgrade"},
 		{"F-42", "origin answers early or resets; Envoy's own answers", "-", "e2e TestOriginLeaves, e2e TestStubbornOrigin, extproc TestLocalReply", "no stuck stream"},
 	}

@@ -53,6 +53,8 @@ func fieldSchema(all map[string]any, f protoreflect.FieldDescriptor) map[string]
 		return map[string]any{"type": "boolean"}
 	case protoreflect.Int32Kind:
 		return map[string]any{"type": "integer"}
+	case protoreflect.DoubleKind:
+		return map[string]any{"type": "number"}
 	case protoreflect.Int64Kind:
 		return map[string]any{"$ref": "#/$defs/size"}
 	}

@@ -2,6 +2,7 @@ package chart_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -145,4 +146,27 @@ func duration(t *testing.T, s string) time.Duration {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// A collector of traces can be reached through the network policy, and a change of
+// it, which only a restart takes, restarts the pods.
+func TestCollectorIsReached(t *testing.T) {
+	t.Parallel()
+	const policy = `{networkPolicy: {enabled: true, from: [{namespaceSelector: {}}]}, config: {tracing: %s}}`
+	checksums := map[string]bool{}
+	for tracing, reached := range map[string]bool{"{}": false, `{otlp: {address: "a:4317"}}`: true, `{otlp: {address: "b:4317"}}`: true} {
+		file := filepath.Join(t.TempDir(), "values.yaml")
+		write(t, file, fmt.Sprintf(policy, tracing))
+		text, err := template(t, "--values", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(text, "endPort: 65535"); got != reached {
+			t.Errorf("tracing %s: the network policy lets it through: %v", tracing, got)
+		}
+		checksums[regexp.MustCompile(`checksum/config: (\w+)`).FindString(text)] = true
+	}
+	if len(checksums) != 3 {
+		t.Errorf("three settings have %d checksums", len(checksums))
+	}
 }

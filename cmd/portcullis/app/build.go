@@ -93,6 +93,7 @@ func (p *parts) start(ctx context.Context) {
 type builder struct {
 	observer gate.Observer
 	redis    cache.Changed // told about Redis; may be nil
+	traces   *tracing
 	before   *parts
 	// files are the digests of the files that the configuration names.
 	files map[string]string
@@ -103,7 +104,11 @@ type builder struct {
 // build makes the parts of a configuration without any before it, for a command
 // that reports by itself. Errors point into its file.
 func build(c *config.Config) (*parts, error) {
-	return (&builder{observer: silent{}}).build(c)
+	b := &builder{observer: silent{}}
+	if _, _, err := collectorCredentials(c.Message().GetTracing().GetOtlp()); err != nil {
+		b.reject("tracing.otlp", err)
+	}
+	return b.build(c)
 }
 
 func (b *builder) build(c *config.Config) (*parts, error) {
@@ -124,7 +129,7 @@ func (b *builder) build(c *config.Config) (*parts, error) {
 		made.users++
 		p.engines[e.GetName()] = made
 		p.fleets = append(p.fleets, made.fleet)
-		p.kinds[e.GetName()], asked[e.GetName()] = made.kind, b.remember(p, made, e)
+		p.kinds[e.GetName()], asked[e.GetName()] = made.kind, b.traces.engine(e.GetName(), b.remember(p, made, e))
 	}
 	p.policies = policiesOf(m)
 	set, errs := policy.New(p.policies, rulesOf(m))
@@ -135,7 +140,7 @@ func (b *builder) build(c *config.Config) (*parts, error) {
 		return nil, err
 	}
 	p.setup = gate.Setup{
-		Policies: set, Engines: asked, Store: p.spool, Observer: b.observer, Crew: p.crew.crew,
+		Policies: set, Engines: asked, Store: p.spool, Observer: b.observer, Tracer: b.traces.gateTracer(), Crew: p.crew.crew,
 		Unwrap:       content.New(content.Config{Store: p.spool}),
 		MaxExchanges: int64(m.GetLimits().GetMaxExchanges()), Full: p.spool.Full, Partial: partial,
 	}
@@ -183,7 +188,7 @@ func (b *builder) engine(e *configv1.Engine) (*engine, error) {
 		}
 	}
 	made := &engine{lasting: lasting{key: key}}
-	if err := made.build(e); err != nil {
+	if err := made.build(e, b.traces); err != nil {
 		return nil, err
 	}
 	made.run = made.fleet.Run
@@ -217,8 +222,9 @@ func partial(l scan.Leg, h gate.Head) (detail string, is bool) {
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // build makes the engine's fleet.
-func (e *engine) build(c *configv1.Engine) error {
+func (e *engine) build(c *configv1.Engine, traces *tracing) error {
 	opts := fleet.Options{
+		Asking:         traces.asking(c.GetName()),
 		CanaryInterval: c.GetCanary().GetInterval().AsDuration(),
 		CanaryTimeout:  c.GetCanary().GetTimeout().AsDuration(),
 	}
@@ -242,7 +248,7 @@ func (e *engine) build(c *configv1.Engine) error {
 		instances, err = buildIcap(k.Icap)
 	case *configv1.Engine_Remote:
 		e.kind, opts.MaxInFlight = "remote", int(k.Remote.GetMaxInFlight())
-		instances, err = e.buildRemote(k.Remote)
+		instances, err = e.buildRemote(k.Remote, traces)
 	default:
 		err = errors.New("names no kind of engine")
 	}
@@ -343,8 +349,11 @@ func icapLabel(url string) string {
 	return label
 }
 
-func (e *engine) buildRemote(c *configv1.Remote) ([]fleet.Instance, error) {
-	cfg := remote.Config{Address: c.GetAddress(), Policy: c.GetPolicy(), ConnectTimeout: c.GetConnectTimeout().AsDuration()}
+func (e *engine) buildRemote(c *configv1.Remote, traces *tracing) ([]fleet.Instance, error) {
+	cfg := remote.Config{
+		Address: c.GetAddress(), Policy: c.GetPolicy(), ConnectTimeout: c.GetConnectTimeout().AsDuration(),
+		Dial: traces.dialOptions(),
+	}
 	if t := c.GetTls(); t != nil {
 		cfg.TLS = &remote.TLS{CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName()}
 	}

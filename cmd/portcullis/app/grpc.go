@@ -41,7 +41,7 @@ const (
 const streamWorkers = 64
 
 // newGRPC makes the server with its interceptors; tlsCreds is nil for plain text.
-func newGRPC(m *configv1.Config, log *slog.Logger, reg prometheus.Registerer, tlsCreds credentials.TransportCredentials) *grpc.Server {
+func newGRPC(m *configv1.Config, log *slog.Logger, reg prometheus.Registerer, tlsCreds credentials.TransportCredentials, traces *tracing) *grpc.Server {
 	counts := grpcprom.NewServerMetrics()
 	panics := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "portcullis_panics_total", Help: "Panics in gRPC handlers; each ended one call with an error.",
@@ -87,6 +87,7 @@ func newGRPC(m *configv1.Config, log *slog.Logger, reg prometheus.Registerer, tl
 			recovery.UnaryServerInterceptor(recovered),
 		),
 	}
+	opts = append(opts, traces.serverOptions()...)
 	if tlsCreds != nil {
 		opts = append(opts, grpc.Creds(tlsCreds))
 	}

@@ -109,6 +109,8 @@ func TestForeignImports(t *testing.T) {
 				t.Errorf("scan imports %s: it must need the standard library only", path)
 			case strings.HasPrefix(name, "scan/") && name != "scan/scanv1" && name != "scan/remote" && strings.HasPrefix(path, "google.golang.org/grpc"):
 				t.Errorf("%s imports %s: only doors speak gRPC", name, path)
+			case strings.HasPrefix(path, "go.opentelemetry.io/") && name != "cmd/portcullis/app":
+				t.Errorf("%s imports %s: only the composition root knows where traces go", name, path)
 			case strings.HasPrefix(name, "scan") && strings.HasPrefix(path, "github.com/envoyproxy/"):
 				t.Errorf("%s imports %s: scan knows no Envoy", name, path)
 			}

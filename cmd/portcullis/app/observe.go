@@ -39,6 +39,7 @@ func (o *observer) Observe(r *gate.Record) {
 		slog.String("end", r.End),
 		slog.Float64("seconds", r.Duration.Seconds()),
 	}
+	attrs = appendText(attrs, "trace_id", r.TraceID)
 	attrs = appendText(attrs, "request_id", r.RequestID)
 	attrs = appendText(attrs, "method", r.Method)
 	attrs = appendText(attrs, "host", r.Host)

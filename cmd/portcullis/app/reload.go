@@ -84,7 +84,7 @@ func (r *reloader) take(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &builder{observer: s.observer, redis: tellRedis(s.log), before: before, files: files}
+	b := &builder{observer: s.observer, redis: tellRedis(s.log), traces: s.traces, before: before, files: files}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next, err := b.build(cfg)
@@ -149,7 +149,7 @@ func probed(f *fleet.Fleet) bool {
 
 // fixed lists what a new configuration changes and only a restart can: the ports
 // and whether they speak TLS, the budgets of bodies, the bounds of the process,
-// the form of the log.
+// where traces go, the form of the log.
 func fixed(before, now *configv1.Config) []config.Problem {
 	var changed []config.Problem
 	is := func(path string, same bool) {
@@ -163,6 +163,7 @@ func fixed(before, now *configv1.Config) []config.Problem {
 	is("listen.tls", (was.Tls == nil) == (l.Tls == nil))
 	is("spool", proto.Equal(before.GetSpool(), now.GetSpool()))
 	is("limits", proto.Equal(before.GetLimits(), now.GetLimits()))
+	is("tracing", proto.Equal(before.GetTracing(), now.GetTracing()))
 	is("log.format", before.GetLog().GetFormat() == now.GetLog().GetFormat())
 	return changed
 }

@@ -123,6 +123,7 @@ func TestReloadRefuses(t *testing.T) {
 		{"a rule that does not compile", good + "rules: [{when: '1 +', policy: default}]\n", "portcullis.yaml:6:16: rules[0].when: ", false},
 		{"a file that is not there", strings.Replace(good, "builtin: {}", "builtin: {hash_lists: [/nonexistent/list]}", 1), "portcullis.yaml:5:", false},
 		{"other budgets", good + "spool: {memory_bytes: 134217728}\n", "portcullis.yaml:6:8: spool: cannot change", true},
+		{"a collector of traces", good + "tracing: {otlp: {address: \"127.0.0.1:1\"}}\n", "portcullis.yaml:6:10: tracing: cannot change", true},
 		{"other bounds", good + "limits: {max_exchanges: 7}\n", "portcullis.yaml:6:9: limits: cannot change", true},
 	} {
 		r.rewrite(c.text)

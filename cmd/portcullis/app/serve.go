@@ -92,6 +92,7 @@ type service struct {
 	ready *readiness
 
 	observer *observer
+	traces   *tracing
 	tls      *tlsDoor
 	reloads  *reloadMetrics
 	watched  string         // the configuration's file; none, none is watched
@@ -123,14 +124,20 @@ func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*ser
 		log: log, level: level, registry: reg, health: health.NewServer(), look: make(chan os.Signal, 1),
 		observer: &observer{log: log, metrics: newMetrics(reg)}, tls: newTLSDoor(log, reg), reloads: newReloadMetrics(reg),
 	}
-	b := &builder{observer: s.observer, redis: tellRedis(log), files: digestsOf(filesOf(m), nil)}
+	var err error
+	if s.traces, err = newTracing(m.GetTracing(), reg, log); err != nil {
+		return nil, cfg.Reject(config.Problem{Path: "tracing.otlp", Message: oneLine(err)})
+	}
+	b := &builder{observer: s.observer, redis: tellRedis(log), traces: s.traces, files: digestsOf(filesOf(m), nil)}
 	p, err := b.build(cfg)
 	if err != nil {
+		s.traces.close()
 		return nil, err
 	}
 	secure, err := loadTLS(m.GetListen().GetTls(), s.tls)
 	if err != nil {
 		p.close()
+		s.traces.close()
 		return nil, err
 	}
 	s.tls.now.Store(secure)
@@ -142,6 +149,7 @@ func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*ser
 	if err := s.open(ctx); err != nil {
 		s.grpc.Stop() // its workers wait since it was made
 		p.close()
+		s.traces.close()
 		return nil, err
 	}
 	return s, nil
@@ -149,7 +157,7 @@ func newService(ctx context.Context, cfg *config.Config, stderr io.Writer) (*ser
 
 // serveWith makes the servers of both ports.
 func (s *service) serveWith(m *configv1.Config, reg *prometheus.Registry) {
-	s.grpc = newGRPC(m, s.log, reg, s.tls.credentials())
+	s.grpc = newGRPC(m, s.log, reg, s.tls.credentials(), s.traces)
 	reg.MustRegister(newGauges(s.gate, s.parts), newCacheGauges(s.parts), newFleetGauges(s.parts))
 	door := extproc.NewServer(s.gate, extproc.Config{MaxExchange: maxExchange}, s.log, extproc.NewMetrics(reg))
 	extprocv3.RegisterExternalProcessorServer(s.grpc, door)
@@ -199,6 +207,7 @@ func (s *service) run(ctx context.Context) error {
 		s.log.Error("a listener failed", slog.Any("error", err))
 		s.grpc.Stop()
 	}
+	s.traces.close() // for spanFlushTime at most; the exchanges are recorded
 	stop()
 	_ = s.admin.Close() // the last to go: it tells about the drain until its end
 	tasks.Wait()
@@ -234,7 +243,7 @@ func (s *service) publishHealth(ctx context.Context) {
 // recordTime is what exchanges that were cut off get to write their records.
 const recordTime = time.Second
 
-// drain stops in order, within grace + timeout + recordTime: not ready at once,
+// drain stops in order, within grace + timeout + recordTime (and spanFlushTime after it): not ready at once,
 // so that Envoy looks elsewhere; then no new streams; then what is left is cut
 // off with an error, by which Envoy fails closed.
 func (s *service) drain() {

@@ -83,6 +83,9 @@ func defaultValue(field protoreflect.FieldDescriptor, text string) (protoreflect
 	case protoreflect.Int64Kind:
 		v, err := strconv.ParseInt(text, 10, 64)
 		return protoreflect.ValueOfInt64(v), err
+	case protoreflect.DoubleKind:
+		v, err := strconv.ParseFloat(text, 64)
+		return protoreflect.ValueOfFloat64(v), err
 	case protoreflect.MessageKind:
 		v, err := time.ParseDuration(text)
 		return protoreflect.ValueOfMessage(durationpb.New(v).ProtoReflect()), err

@@ -45,6 +45,13 @@ func CheckFiles(c *Config) []Problem {
 	add("cache.redis.tls.ca_file", checkFile(redis.GetTls().GetCaFile()))
 	add("cache.redis.tls.cert_file", checkFile(redis.GetTls().GetCertFile()))
 	add("cache.redis.tls.key_file", checkFile(redis.GetTls().GetKeyFile()))
+	otlp := m.GetTracing().GetOtlp()
+	for i, h := range otlp.GetHeaders() {
+		add(fmt.Sprintf("tracing.otlp.headers[%d].value_file", i), checkFile(h.GetValueFile()))
+	}
+	add("tracing.otlp.tls.ca_file", checkFile(otlp.GetTls().GetCaFile()))
+	add("tracing.otlp.tls.cert_file", checkFile(otlp.GetTls().GetCertFile()))
+	add("tracing.otlp.tls.key_file", checkFile(otlp.GetTls().GetKeyFile()))
 	add("spool.disk_dir", checkSpoolDirectory(m.GetSpool()))
 	return problems
 }

@@ -32,6 +32,12 @@ func TestEveryDefault(t *testing.T) {
 		"portcullis.config.v1.RedisTLS.server_name":  true, // depends on the address
 		"portcullis.config.v1.RedisTLS.cert_file":    true, // no client certificate
 		"portcullis.config.v1.RedisTLS.key_file":     true, // as above
+		"portcullis.config.v1.OtlpTLS.ca_file":       true, // the system's authorities
+		"portcullis.config.v1.OtlpTLS.server_name":   true, // depends on the address
+		"portcullis.config.v1.OtlpTLS.cert_file":     true, // no client certificate
+		"portcullis.config.v1.OtlpTLS.key_file":      true, // as above
+		"portcullis.config.v1.OtlpHeader.value":      true, // one of the two
+		"portcullis.config.v1.OtlpHeader.value_file": true, // as above
 	}
 	messages := configv1.File_portcullis_config_v1_config_proto.Messages()
 	for i := range messages.Len() {

@@ -17,6 +17,7 @@ func checkMeaning(c *configv1.Config, found *report) {
 	checkPolicyNames(c, found)
 	checkSpool(c, found)
 	checkCache(c.GetCache(), found)
+	checkOTLP(c, found)
 }
 
 func checkListen(l *configv1.Listen, found *report) {

@@ -52,6 +52,8 @@ func single(v protoreflect.Value, field protoreflect.FieldDescriptor) *yaml.Node
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: strconv.FormatBool(v.Bool())}
 	case protoreflect.Int32Kind, protoreflect.Int64Kind:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: strconv.FormatInt(v.Int(), 10)}
+	case protoreflect.DoubleKind:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatFloat(v.Float(), 'f', -1, 64)}
 	default:
 		return text(maskUserinfo(v.String()))
 	}

@@ -89,13 +89,15 @@ func scalarType(field protoreflect.FieldDescriptor, rules *validate.FieldRules) 
 		return "number" + bounds(rules.GetInt32().GetGte(), rules.GetInt32().GetLte())
 	case field.Kind() == protoreflect.Int64Kind:
 		return "number" + bounds(rules.GetInt64().GetGte(), rules.GetInt64().GetLte())
+	case field.Kind() == protoreflect.DoubleKind:
+		return "number" + bounds(rules.GetDouble().GetGte(), rules.GetDouble().GetLte())
 	case field.Kind() == protoreflect.BoolKind:
 		return "`true`, `false`"
 	}
 	return "text"
 }
 
-func bounds[T int32 | int64 | time.Duration](least, most T) string {
+func bounds[T int32 | int64 | float64 | time.Duration](least, most T) string {
 	return fmt.Sprintf(", %v to %v", least, most)
 }
 

@@ -21,6 +21,8 @@ func wanted(field protoreflect.FieldDescriptor) string {
 		return "a whole number"
 	case protoreflect.Int64Kind:
 		return "a whole number, such as 1048576 or 1Mi"
+	case protoreflect.DoubleKind:
+		return "a number, such as 1 or 0.25"
 	case protoreflect.MessageKind:
 		return "a duration with its unit, such as 500ms, 30s, 5m or 1h30m"
 	default:
@@ -40,6 +42,8 @@ func fits(node *yaml.Node, field protoreflect.FieldDescriptor) bool {
 	case protoreflect.Int64Kind:
 		_, ok := parseInteger(node.Value)
 		return ok
+	case protoreflect.DoubleKind:
+		return decimal.MatchString(node.Value)
 	case protoreflect.MessageKind:
 		_, err := time.ParseDuration(node.Value)
 		return err == nil
@@ -47,6 +51,8 @@ func fits(node *yaml.Node, field protoreflect.FieldDescriptor) bool {
 		return true
 	}
 }
+
+var decimal = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,8})([.][0-9]{1,9})?$`)
 
 var integer = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,18})(Ki|Mi|Gi|Ti)?$`)
 

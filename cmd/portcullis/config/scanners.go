@@ -20,19 +20,27 @@ func checkICAP(i *configv1.Icap, path string, found *report) {
 	if i.CaFile != nil && why == "" && !secure {
 		found.add(path+".ca_file", "is of no use with icap://, which is plain text; use icaps:// or leave it out")
 	}
-	first := map[string]int{}
+	names := headerNames{}
 	for j, h := range i.GetHeaders() {
-		at := fmt.Sprintf("%s.headers[%d]", path, j)
-		if (h.Value == nil) == (h.ValueFile == nil) {
-			found.add(at, "must have either value or value_file")
-		}
-		name := strings.ToLower(h.GetName())
-		if other, ok := first[name]; ok && name != "" {
-			found.add(at+".name", "%s is already the name of headers[%d]", shown(h.GetName()), other)
-		} else {
-			first[name] = j
-		}
+		names.check(path, j, h.GetName(), h.Value, h.ValueFile, found)
 	}
+}
+
+// headerNames finds headers that are given twice.
+type headerNames map[string]int
+
+// check checks one of the headers that stand in the section at path.
+func (n headerNames) check(path string, i int, name string, value, file *string, found *report) {
+	at := fmt.Sprintf("%s.headers[%d]", path, i)
+	if (value == nil) == (file == nil) {
+		found.add(at, "must have either value or value_file")
+	}
+	lower := strings.ToLower(name)
+	if other, ok := n[lower]; ok && lower != "" {
+		found.add(at+".name", "%s is already the name of headers[%d]", shown(name), other)
+		return
+	}
+	n[lower] = i
 }
 
 // checkICAPURL says what is wrong with the URL of an ICAP service, or nothing,

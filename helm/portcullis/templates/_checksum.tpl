@@ -10,6 +10,11 @@ Empty: nothing is to be restarted.
 {{- else if eq .Values.rollOnConfigChange "needed" -}}
 {{- $all = append $all (dict "listen" $c.listen "spool" $c.spool "limits" $c.limits "format" (dig "log" "format" "" $c)) -}}
 {{- end -}}
+{{- if eq .Values.rollOnConfigChange "needed" -}}
+{{- with $c.tracing -}}
+{{- $all = append $all . -}}
+{{- end -}}
+{{- end -}}
 {{- if ne .Values.rollOnConfigChange "never" -}}
 {{- if include "portcullis.clamdBeside" . -}}
 {{- $all = append $all (include "portcullis.clamdConf" .) -}}

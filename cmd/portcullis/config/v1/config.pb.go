@@ -50,7 +50,9 @@ type Config struct {
 	// The process's own log.
 	Log *Log `protobuf:"bytes,8,opt,name=log,proto3" json:"log,omitempty"`
 	// Verdicts that are remembered, so that the same bytes are scanned once.
-	Cache         *Cache `protobuf:"bytes,9,opt,name=cache,proto3" json:"cache,omitempty"`
+	Cache *Cache `protobuf:"bytes,9,opt,name=cache,proto3" json:"cache,omitempty"`
+	// Traces. Left out: none are made, and nothing is spent on them.
+	Tracing       *Tracing `protobuf:"bytes,10,opt,name=tracing,proto3" json:"tracing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -144,6 +146,13 @@ func (x *Config) GetLog() *Log {
 func (x *Config) GetCache() *Cache {
 	if x != nil {
 		return x.Cache
+	}
+	return nil
+}
+
+func (x *Config) GetTracing() *Tracing {
+	if x != nil {
+		return x.Tracing
 	}
 	return nil
 }
@@ -2122,6 +2131,278 @@ func (x *Log) GetFormat() string {
 	return ""
 }
 
+// Tracing sends spans of exchanges to an OpenTelemetry collector. They join the
+// trace that Envoy's own tracing began.
+type Tracing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where spans are sent.
+	Otlp *Otlp `protobuf:"bytes,1,opt,name=otlp,proto3" json:"otlp,omitempty"`
+	// Share of the exchanges that are traced where Envoy began no trace. Where it
+	// did, they are traced if Envoy's spans are.
+	SampleRatio *float64 `protobuf:"fixed64,2,opt,name=sample_ratio,json=sampleRatio,proto3,oneof" json:"sample_ratio,omitempty"`
+	// Name of this service in traces.
+	ServiceName   *string `protobuf:"bytes,3,opt,name=service_name,json=serviceName,proto3,oneof" json:"service_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tracing) Reset() {
+	*x = Tracing{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tracing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tracing) ProtoMessage() {}
+
+func (x *Tracing) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
+func (*Tracing) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Tracing) GetOtlp() *Otlp {
+	if x != nil {
+		return x.Otlp
+	}
+	return nil
+}
+
+func (x *Tracing) GetSampleRatio() float64 {
+	if x != nil && x.SampleRatio != nil {
+		return *x.SampleRatio
+	}
+	return 0
+}
+
+func (x *Tracing) GetServiceName() string {
+	if x != nil && x.ServiceName != nil {
+		return *x.ServiceName
+	}
+	return ""
+}
+
+// Otlp is a collector that takes OTLP over gRPC. It is never waited for: what it
+// does not take in time is dropped and counted.
+type Otlp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `host:port`, mostly port 4317, or `unix:/path`.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// TLS to it. Left out: plain text.
+	Tls *OtlpTLS `protobuf:"bytes,2,opt,name=tls,proto3" json:"tls,omitempty"`
+	// gRPC metadata of every call, such as a token.
+	Headers       []*OtlpHeader `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Otlp) Reset() {
+	*x = Otlp{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Otlp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Otlp) ProtoMessage() {}
+
+func (x *Otlp) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Otlp.ProtoReflect.Descriptor instead.
+func (*Otlp) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Otlp) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Otlp) GetTls() *OtlpTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *Otlp) GetHeaders() []*OtlpHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+// OtlpTLS says how the collector proves itself; `{}` is a certificate for the
+// address's host from one of the system's authorities.
+type OtlpTLS struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// PEM file with the authorities that may have signed its certificate. Left
+	// out: the system's.
+	CaFile *string `protobuf:"bytes,1,opt,name=ca_file,json=caFile,proto3,oneof" json:"ca_file,omitempty"`
+	// Name in its certificate. Left out: the host of `address`.
+	ServerName *string `protobuf:"bytes,2,opt,name=server_name,json=serverName,proto3,oneof" json:"server_name,omitempty"`
+	// PEM file with our own certificate and its chain, if it wants one; needs
+	// `key_file`. Both are read again for each new connection.
+	CertFile *string `protobuf:"bytes,3,opt,name=cert_file,json=certFile,proto3,oneof" json:"cert_file,omitempty"`
+	// PEM file with its private key.
+	KeyFile       *string `protobuf:"bytes,4,opt,name=key_file,json=keyFile,proto3,oneof" json:"key_file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtlpTLS) Reset() {
+	*x = OtlpTLS{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtlpTLS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtlpTLS) ProtoMessage() {}
+
+func (x *OtlpTLS) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtlpTLS.ProtoReflect.Descriptor instead.
+func (*OtlpTLS) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *OtlpTLS) GetCaFile() string {
+	if x != nil && x.CaFile != nil {
+		return *x.CaFile
+	}
+	return ""
+}
+
+func (x *OtlpTLS) GetServerName() string {
+	if x != nil && x.ServerName != nil {
+		return *x.ServerName
+	}
+	return ""
+}
+
+func (x *OtlpTLS) GetCertFile() string {
+	if x != nil && x.CertFile != nil {
+		return *x.CertFile
+	}
+	return ""
+}
+
+func (x *OtlpTLS) GetKeyFile() string {
+	if x != nil && x.KeyFile != nil {
+		return *x.KeyFile
+	}
+	return ""
+}
+
+// OtlpHeader is one entry of the gRPC metadata.
+type OtlpHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `authorization`. Entries that are gRPC's own cannot be set.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What is sent: printable ASCII. No place for a secret.
+	Value *string `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	// File that holds the value and nothing else, for secrets. It is read again
+	// for every call.
+	ValueFile     *string `protobuf:"bytes,3,opt,name=value_file,json=valueFile,proto3,oneof" json:"value_file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtlpHeader) Reset() {
+	*x = OtlpHeader{}
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtlpHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtlpHeader) ProtoMessage() {}
+
+func (x *OtlpHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_portcullis_config_v1_config_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtlpHeader.ProtoReflect.Descriptor instead.
+func (*OtlpHeader) Descriptor() ([]byte, []int) {
+	return file_portcullis_config_v1_config_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *OtlpHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OtlpHeader) GetValue() string {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return ""
+}
+
+func (x *OtlpHeader) GetValueFile() string {
+	if x != nil && x.ValueFile != nil {
+		return *x.ValueFile
+	}
+	return ""
+}
+
 var file_portcullis_config_v1_config_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
@@ -2146,7 +2427,7 @@ var File_portcullis_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"!portcullis/config/v1/config.proto\x12\x14portcullis.config.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xae\x04\n" +
+	"!portcullis/config/v1/config.proto\x12\x14portcullis.config.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe7\x04\n" +
 	"\x06Config\x12<\n" +
 	"\x06listen\x18\x01 \x01(\v2\x1c.portcullis.config.v1.ListenB\x06\xe2\x92\x19\x02{}R\x06listen\x12@\n" +
 	"\aengines\x18\x02 \x03(\v2\x1c.portcullis.config.v1.EngineB\b\xbaH\x05\x92\x01\x02\x10@R\aengines\x12C\n" +
@@ -2156,7 +2437,9 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\x06limits\x18\x06 \x01(\v2\x1c.portcullis.config.v1.LimitsB\x06\xe2\x92\x19\x02{}R\x06limits\x129\n" +
 	"\x05drain\x18\a \x01(\v2\x1b.portcullis.config.v1.DrainB\x06\xe2\x92\x19\x02{}R\x05drain\x123\n" +
 	"\x03log\x18\b \x01(\v2\x19.portcullis.config.v1.LogB\x06\xe2\x92\x19\x02{}R\x03log\x129\n" +
-	"\x05cache\x18\t \x01(\v2\x1b.portcullis.config.v1.CacheB\x06\xe2\x92\x19\x02{}R\x05cache\"\xad\x01\n" +
+	"\x05cache\x18\t \x01(\v2\x1b.portcullis.config.v1.CacheB\x06\xe2\x92\x19\x02{}R\x05cache\x127\n" +
+	"\atracing\x18\n" +
+	" \x01(\v2\x1d.portcullis.config.v1.TracingR\atracing\"\xad\x01\n" +
 	"\x06Listen\x121\n" +
 	"\aextproc\x18\x01 \x01(\tB\x12\xe2\x92\x19\x0e127.0.0.1:9100H\x00R\aextproc\x88\x01\x01\x12-\n" +
 	"\x05admin\x18\x02 \x01(\tB\x12\xe2\x92\x19\x0e127.0.0.1:9101H\x01R\x05admin\x88\x01\x01\x12+\n" +
@@ -2407,7 +2690,41 @@ const file_portcullis_config_v1_config_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\tB'\xbaH\x1cr\x1aR\x05debugR\x04infoR\x04warnR\x05error\xe2\x92\x19\x04infoH\x00R\x05level\x88\x01\x01\x126\n" +
 	"\x06format\x18\x02 \x01(\tB\x19\xbaH\x0er\fR\x04jsonR\x04text\xe2\x92\x19\x04jsonH\x01R\x06format\x88\x01\x01B\b\n" +
 	"\x06_levelB\t\n" +
-	"\a_format:G\n" +
+	"\a_format\"\xcb\x02\n" +
+	"\aTracing\x126\n" +
+	"\x04otlp\x18\x01 \x01(\v2\x1a.portcullis.config.v1.OtlpB\x06\xbaH\x03\xc8\x01\x01R\x04otlp\x12D\n" +
+	"\fsample_ratio\x18\x02 \x01(\x01B\x1c\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\xe2\x92\x19\x011H\x00R\vsampleRatio\x88\x01\x01\x12\x9f\x01\n" +
+	"\fservice_name\x18\x03 \x01(\tBw\xbaHf\xba\x01c\n" +
+	"\x14tracing.service_name\x12+must be 1 to 128 printable ASCII characters\x1a\x1ethis.matches('^[ -~]{1,128}$')\xe2\x92\x19\n" +
+	"portcullisH\x01R\vserviceName\x88\x01\x01B\x0f\n" +
+	"\r_sample_ratioB\x0f\n" +
+	"\r_service_name\"\x9f\x01\n" +
+	"\x04Otlp\x12 \n" +
+	"\aaddress\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12/\n" +
+	"\x03tls\x18\x02 \x01(\v2\x1d.portcullis.config.v1.OtlpTLSR\x03tls\x12D\n" +
+	"\aheaders\x18\x03 \x03(\v2 .portcullis.config.v1.OtlpHeaderB\b\xbaH\x05\x92\x01\x02\x10 R\aheaders\"\xea\x01\n" +
+	"\aOtlpTLS\x12%\n" +
+	"\aca_file\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\x06caFile\x88\x01\x01\x12-\n" +
+	"\vserver_name\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x01R\n" +
+	"serverName\x88\x01\x01\x12)\n" +
+	"\tcert_file\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x02R\bcertFile\x88\x01\x01\x12'\n" +
+	"\bkey_file\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x03R\akeyFile\x88\x01\x01B\n" +
+	"\n" +
+	"\b_ca_fileB\x0e\n" +
+	"\f_server_nameB\f\n" +
+	"\n" +
+	"_cert_fileB\v\n" +
+	"\t_key_file\"\x83\x04\n" +
+	"\n" +
+	"OtlpHeader\x12\x99\x02\n" +
+	"\x04name\x18\x01 \x01(\tB\x84\x02\xbaH\x80\x02\xba\x01\xfc\x01\n" +
+	"\x10otlp.header.name\x12imust be 1 to 128 letters, digits and . _ -, and no name of the protocol itself such as grpc-timeout or te\x1a}this.matches('^[A-Za-z0-9._-]{1,128}$') && !this.matches('(?i)^(grpc-.*|.*-bin|te|host|connection|content-type|user-agent)$')R\x04name\x12\x92\x01\n" +
+	"\x05value\x18\x02 \x01(\tBw\xbaHt\xba\x01q\n" +
+	"\x11otlp.header.value\x12,must be 1 to 4096 printable ASCII characters\x1a.this.matches('^[ -~]+$') && size(this) <= 4096H\x00R\x05value\x88\x01\x01\x12+\n" +
+	"\n" +
+	"value_file\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x01R\tvalueFile\x88\x01\x01B\b\n" +
+	"\x06_valueB\r\n" +
+	"\v_value_file:G\n" +
 	"\rdefault_value\x12\x1d.google.protobuf.FieldOptions\x18\xac\x92\x03 \x01(\tR\fdefaultValue\x88\x01\x01BGZEgithub.com/portcullis-av/portcullis/cmd/portcullis/config/v1;configv1b\x06proto3"
 
 var (
@@ -2422,7 +2739,7 @@ func file_portcullis_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_portcullis_config_v1_config_proto_rawDescData
 }
 
-var file_portcullis_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_portcullis_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_portcullis_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),                    // 0: portcullis.config.v1.Config
 	(*Listen)(nil),                    // 1: portcullis.config.v1.Listen
@@ -2447,8 +2764,12 @@ var file_portcullis_config_v1_config_proto_goTypes = []any{
 	(*Limits)(nil),                    // 20: portcullis.config.v1.Limits
 	(*Drain)(nil),                     // 21: portcullis.config.v1.Drain
 	(*Log)(nil),                       // 22: portcullis.config.v1.Log
-	(*durationpb.Duration)(nil),       // 23: google.protobuf.Duration
-	(*descriptorpb.FieldOptions)(nil), // 24: google.protobuf.FieldOptions
+	(*Tracing)(nil),                   // 23: portcullis.config.v1.Tracing
+	(*Otlp)(nil),                      // 24: portcullis.config.v1.Otlp
+	(*OtlpTLS)(nil),                   // 25: portcullis.config.v1.OtlpTLS
+	(*OtlpHeader)(nil),                // 26: portcullis.config.v1.OtlpHeader
+	(*durationpb.Duration)(nil),       // 27: google.protobuf.Duration
+	(*descriptorpb.FieldOptions)(nil), // 28: google.protobuf.FieldOptions
 }
 var file_portcullis_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: portcullis.config.v1.Config.listen:type_name -> portcullis.config.v1.Listen
@@ -2460,38 +2781,42 @@ var file_portcullis_config_v1_config_proto_depIdxs = []int32{
 	21, // 6: portcullis.config.v1.Config.drain:type_name -> portcullis.config.v1.Drain
 	22, // 7: portcullis.config.v1.Config.log:type_name -> portcullis.config.v1.Log
 	17, // 8: portcullis.config.v1.Config.cache:type_name -> portcullis.config.v1.Cache
-	2,  // 9: portcullis.config.v1.Listen.tls:type_name -> portcullis.config.v1.TLS
-	4,  // 10: portcullis.config.v1.Engine.builtin:type_name -> portcullis.config.v1.Builtin
-	5,  // 11: portcullis.config.v1.Engine.clamd:type_name -> portcullis.config.v1.Clamd
-	6,  // 12: portcullis.config.v1.Engine.cloudmersive:type_name -> portcullis.config.v1.Cloudmersive
-	8,  // 13: portcullis.config.v1.Engine.icap:type_name -> portcullis.config.v1.Icap
-	10, // 14: portcullis.config.v1.Engine.remote:type_name -> portcullis.config.v1.Remote
-	12, // 15: portcullis.config.v1.Engine.canary:type_name -> portcullis.config.v1.Canary
-	23, // 16: portcullis.config.v1.Clamd.connect_timeout:type_name -> google.protobuf.Duration
-	23, // 17: portcullis.config.v1.Cloudmersive.timeout:type_name -> google.protobuf.Duration
-	7,  // 18: portcullis.config.v1.Cloudmersive.advanced:type_name -> portcullis.config.v1.Advanced
-	9,  // 19: portcullis.config.v1.Icap.headers:type_name -> portcullis.config.v1.IcapHeader
-	23, // 20: portcullis.config.v1.Icap.connect_timeout:type_name -> google.protobuf.Duration
-	23, // 21: portcullis.config.v1.Icap.idle_timeout:type_name -> google.protobuf.Duration
-	11, // 22: portcullis.config.v1.Remote.tls:type_name -> portcullis.config.v1.RemoteTLS
-	23, // 23: portcullis.config.v1.Remote.connect_timeout:type_name -> google.protobuf.Duration
-	23, // 24: portcullis.config.v1.Canary.interval:type_name -> google.protobuf.Duration
-	23, // 25: portcullis.config.v1.Canary.timeout:type_name -> google.protobuf.Duration
-	23, // 26: portcullis.config.v1.Policy.scan_timeout:type_name -> google.protobuf.Duration
-	23, // 27: portcullis.config.v1.Policy.upload_timeout:type_name -> google.protobuf.Duration
-	14, // 28: portcullis.config.v1.Policy.content:type_name -> portcullis.config.v1.Content
-	23, // 29: portcullis.config.v1.Policy.upload_idle_timeout:type_name -> google.protobuf.Duration
-	23, // 30: portcullis.config.v1.Cache.ttl:type_name -> google.protobuf.Duration
-	18, // 31: portcullis.config.v1.Cache.redis:type_name -> portcullis.config.v1.Redis
-	19, // 32: portcullis.config.v1.Redis.tls:type_name -> portcullis.config.v1.RedisTLS
-	23, // 33: portcullis.config.v1.Drain.grace:type_name -> google.protobuf.Duration
-	23, // 34: portcullis.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
-	24, // 35: portcullis.config.v1.default_value:extendee -> google.protobuf.FieldOptions
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	35, // [35:36] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	23, // 9: portcullis.config.v1.Config.tracing:type_name -> portcullis.config.v1.Tracing
+	2,  // 10: portcullis.config.v1.Listen.tls:type_name -> portcullis.config.v1.TLS
+	4,  // 11: portcullis.config.v1.Engine.builtin:type_name -> portcullis.config.v1.Builtin
+	5,  // 12: portcullis.config.v1.Engine.clamd:type_name -> portcullis.config.v1.Clamd
+	6,  // 13: portcullis.config.v1.Engine.cloudmersive:type_name -> portcullis.config.v1.Cloudmersive
+	8,  // 14: portcullis.config.v1.Engine.icap:type_name -> portcullis.config.v1.Icap
+	10, // 15: portcullis.config.v1.Engine.remote:type_name -> portcullis.config.v1.Remote
+	12, // 16: portcullis.config.v1.Engine.canary:type_name -> portcullis.config.v1.Canary
+	27, // 17: portcullis.config.v1.Clamd.connect_timeout:type_name -> google.protobuf.Duration
+	27, // 18: portcullis.config.v1.Cloudmersive.timeout:type_name -> google.protobuf.Duration
+	7,  // 19: portcullis.config.v1.Cloudmersive.advanced:type_name -> portcullis.config.v1.Advanced
+	9,  // 20: portcullis.config.v1.Icap.headers:type_name -> portcullis.config.v1.IcapHeader
+	27, // 21: portcullis.config.v1.Icap.connect_timeout:type_name -> google.protobuf.Duration
+	27, // 22: portcullis.config.v1.Icap.idle_timeout:type_name -> google.protobuf.Duration
+	11, // 23: portcullis.config.v1.Remote.tls:type_name -> portcullis.config.v1.RemoteTLS
+	27, // 24: portcullis.config.v1.Remote.connect_timeout:type_name -> google.protobuf.Duration
+	27, // 25: portcullis.config.v1.Canary.interval:type_name -> google.protobuf.Duration
+	27, // 26: portcullis.config.v1.Canary.timeout:type_name -> google.protobuf.Duration
+	27, // 27: portcullis.config.v1.Policy.scan_timeout:type_name -> google.protobuf.Duration
+	27, // 28: portcullis.config.v1.Policy.upload_timeout:type_name -> google.protobuf.Duration
+	14, // 29: portcullis.config.v1.Policy.content:type_name -> portcullis.config.v1.Content
+	27, // 30: portcullis.config.v1.Policy.upload_idle_timeout:type_name -> google.protobuf.Duration
+	27, // 31: portcullis.config.v1.Cache.ttl:type_name -> google.protobuf.Duration
+	18, // 32: portcullis.config.v1.Cache.redis:type_name -> portcullis.config.v1.Redis
+	19, // 33: portcullis.config.v1.Redis.tls:type_name -> portcullis.config.v1.RedisTLS
+	27, // 34: portcullis.config.v1.Drain.grace:type_name -> google.protobuf.Duration
+	27, // 35: portcullis.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
+	24, // 36: portcullis.config.v1.Tracing.otlp:type_name -> portcullis.config.v1.Otlp
+	25, // 37: portcullis.config.v1.Otlp.tls:type_name -> portcullis.config.v1.OtlpTLS
+	26, // 38: portcullis.config.v1.Otlp.headers:type_name -> portcullis.config.v1.OtlpHeader
+	28, // 39: portcullis.config.v1.default_value:extendee -> google.protobuf.FieldOptions
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	39, // [39:40] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_portcullis_config_v1_config_proto_init() }
@@ -2523,13 +2848,16 @@ func file_portcullis_config_v1_config_proto_init() {
 	file_portcullis_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{}
 	file_portcullis_config_v1_config_proto_msgTypes[22].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[23].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[25].OneofWrappers = []any{}
+	file_portcullis_config_v1_config_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portcullis_config_v1_config_proto_rawDesc), len(file_portcullis_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   27,
 			NumExtensions: 1,
 			NumServices:   0,
 		},
