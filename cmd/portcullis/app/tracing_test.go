@@ -2,6 +2,8 @@ package app_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -18,6 +20,7 @@ import (
 	collectorv1 "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/portcullis-av/portcullis/extproc/extproctest"
@@ -35,14 +38,14 @@ type collector struct {
 	resource map[string]string
 }
 
-func startCollector(t *testing.T) *collector {
+func startCollector(t *testing.T, opts ...grpc.ServerOption) *collector {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &collector{address: l.Addr().String(), resource: map[string]string{}}
-	server := grpc.NewServer()
+	server := grpc.NewServer(opts...)
 	collectorv1.RegisterTraceServiceServer(server, c)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }()
@@ -377,6 +380,45 @@ func TestTraceOfManyObjects(t *testing.T) {
 	scanned := spans{all.named(t, "scan request")}.tree(all.named(t, "scan request").GetParentSpanId(), "")
 	if want := "scan request: leg=request outcome=CLEAN cause=scanned engine=builtin objects=101 omitted=69\n"; engines != 32 || scanned != want {
 		t.Errorf("%d objects have spans, and the scan says %s", engines, scanned)
+	}
+}
+
+// A collector with TLS that wants a certificate gets ours; one that another
+// authority signed gets no span, and no header.
+func TestTracesOverTLS(t *testing.T) {
+	t.Parallel()
+	ours, theirs := newAuthority(t), newAuthority(t)
+	for signer, right := range map[*authority]bool{ours: true, theirs: false} {
+		signer.server("collector")
+		pair, err := tls.LoadX509KeyPair(signer.file("collector.pem"), signer.file("collector.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients := x509.NewCertPool()
+		clients.AddCert(ours.cert)
+		otlp := startCollector(t, grpc.Creds(credentials.NewTLS(&tls.Config{
+			Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients, MinVersion: tls.VersionTLS12,
+		})))
+		ours.client("gate")
+		r := started(t, fmt.Sprintf("tracing: {otlp: {address: %q, tls: {ca_file: %q, cert_file: %q, key_file: %q}, headers: [{name: x-scope, value: edge}]}}\n",
+			otlp.address, ours.file("ca.pem"), ours.file("gate.pem"), ours.file("gate.key")))
+		tracedBy(r, traceID, "01", "").Do(t.Context(), extproctest.Exchange{})
+		if right {
+			otlp.of(t, traceID)
+			continue
+		}
+		until(t, "spans are counted as failed", func() bool {
+			_, text := r.get("/metrics")
+			return strings.Contains(text, "portcullis_trace_spans_total") && !strings.Contains(text, `portcullis_trace_spans_total{result="failed"} 0`)
+		})
+		otlp.mu.Lock()
+		if len(otlp.spans) > 0 || otlp.metadata != nil {
+			t.Error("somebody else's collector got something")
+		}
+		otlp.mu.Unlock()
+		if log := r.log.String(); strings.Count(log, "traces are lost") != 1 || !strings.Contains(log, "certificate") {
+			t.Errorf("the log does not say once why: %s", log)
+		}
 	}
 }
 
