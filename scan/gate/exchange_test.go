@@ -129,7 +129,7 @@ func TestFinishWhileJudgingEnds(t *testing.T) {
 	var once sync.Once
 	r.store.closing = func() { once.Do(func() { close(end); <-ended }) }
 	g := gate.New(r.setup())
-	x := g.Begin(gate.Head{}, "")
+	x := g.Begin(t.Context(), gate.Head{}, "")
 	hold(t, x)
 	x.Judge(t.Context(), scan.Request, func(gate.Judgement) { close(ended) })
 	x.Plan(scan.Response, gate.Head{ContentLength: -1}, true)
