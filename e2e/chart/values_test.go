@@ -130,6 +130,13 @@ func TestValuesAreRefused(t *testing.T) {
 		"external":          `{engines: {clamd: {enabled: true, addresses: ["a:1"]}}}`,
 		"your daemons":      `{engines: {clamd: {enabled: true, deployment: external}}}`,
 		"leave tls.mode at": `{topology: sidecar, tls: {mode: existingSecret, secretName: x}}`,
+		"an engine clamd":   `{engines: {clamd: {enabled: true}}, config: {policies: [{name: default, engines: [clamd]}]}}`,
+		"config.rules":      `{config: {policies: [{name: default, engines: [builtin]}], rules: [{when: "true", policy: uploads}]}}`,
+		"workloads: shop":   `{mesh: istio, istio: {workloads: [{name: shop, namespace: shop, selector: {a: b}, policy: uploads}]}}`,
+		"standalone: names": `{topology: standalone, standalone: {upstream: "a:1", policy: uploads}}`,
+		"/upstream":         `{topology: standalone, standalone: {upstream: "http://a:1"}}`,
+		"/tunnels":          `{topology: standalone, standalone: {mode: forward, tunnels: ["*:443"]}}`,
+		"maxHeapBytes":      `{topology: standalone, standalone: {upstream: "a:1", maxHeapBytes: 1Mi}}`,
 		"policies is empt":  `{mesh: envoyGateway, policies: []}`,
 	} {
 		t.Run(name, func(t *testing.T) {

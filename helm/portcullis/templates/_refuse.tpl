@@ -75,6 +75,10 @@
 {{- if and (eq $v.topology "standalone") (eq $v.standalone.mode "reverse") (not $v.standalone.upstream) -}}
 {{- fail "standalone.upstream: is missing; give host:port of the service behind the gate" -}}
 {{- end -}}
+{{- if and (eq $v.topology "standalone") (lt (int64 (include "portcullis.bytes" $v.standalone.maxHeapBytes)) 67108864) -}}
+{{- fail "standalone.maxHeapBytes: is less than Envoy needs to start; give 64Mi or more" -}}
+{{- end -}}
+{{- include "portcullis.refuseNames" . -}}
 {{- if and (eq $v.profile "buffered") (gt (int64 (include "portcullis.bytes" $v.bufferedMaxBodyBytes)) 268435456) -}}
 {{- fail "bufferedMaxBodyBytes: at most 256Mi can be buffered; take the duplex profile for larger bodies" -}}
 {{- end -}}
@@ -82,6 +86,40 @@
 {{- with $v.terminationGracePeriodSeconds -}}
 {{- if le (mul 1000 (int64 .)) (add (int64 $drain.grace) (int64 $drain.timeout)) -}}
 {{- fail "terminationGracePeriodSeconds: is not longer than config.drain.grace and config.drain.timeout together; exchanges would be killed" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* refuseNames ends the rendering where a name leads nowhere: the pods would not start, or refuse everything. */ -}}
+{{- define "portcullis.refuseNames" -}}
+{{- $v := .Values -}}
+{{- $engines := list -}}
+{{- range fromYamlArray (include "portcullis.engines" .) -}}
+{{- $engines = append $engines .name -}}
+{{- end -}}
+{{- $policies := list -}}
+{{- range $v.config.policies -}}
+{{- $policies = append $policies .name -}}
+{{- $policy := .name -}}
+{{- range .engines -}}
+{{- if not (has . $engines) -}}
+{{- fail (printf "config.policies: %s uses an engine %s, which is not set up; there are %s" $policy . (join ", " $engines)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $policies = default (list "default") $policies -}}
+{{- $named := list (dict "where" "standalone" "policy" (ternary $v.standalone.policy "" (eq $v.topology "standalone"))) -}}
+{{- range $v.config.rules -}}
+{{- $named = append $named (dict "where" "config.rules" "policy" .policy) -}}
+{{- end -}}
+{{- if eq $v.mesh "istio" -}}
+{{- range $v.istio.workloads -}}
+{{- $named = append $named (dict "where" (printf "istio.workloads: %s" .name) "policy" .policy) -}}
+{{- end -}}
+{{- end -}}
+{{- range $named -}}
+{{- if and .policy (not (has .policy $policies)) -}}
+{{- fail (printf "%s: names the policy %s, which config.policies does not have; there are %s" .where .policy (join ", " $policies)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
