@@ -63,6 +63,13 @@ type healthCommand struct {
 	Admin string `default:"127.0.0.1:9101" help:"The gate's admin address, host:port or unix:/path."`
 }
 
+// Help is shown by --help.
+func (healthCommand) Help() string {
+	return `Examples:
+  portcullis health
+  portcullis health --admin unix:/run/portcullis/admin.sock`
+}
+
 // Run asks /readyz.
 func (h healthCommand) Run(p Process) error {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: dialer(h.Admin)}}

@@ -26,7 +26,11 @@ type demoCommand struct {
 func (demoCommand) Help() string {
 	return `Starts an origin, the gate (embedded engine; clamd too, if it is installed) and a
 real Envoy on free ports of 127.0.0.1, sends clean and infected bodies both ways,
-and prints what came back. Then it stays up for your own curl, until Ctrl-C.`
+and prints what came back. Then it stays up for your own curl, until Ctrl-C.
+
+Examples:
+  portcullis demo
+  portcullis demo --once --profile buffered --envoy /usr/local/bin/envoy`
 }
 
 // Run is the demo from start to end.

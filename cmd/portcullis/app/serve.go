@@ -38,6 +38,15 @@ type serveCommand struct {
 	configFlag
 }
 
+// Help is shown by --help.
+func (serveCommand) Help() string {
+	return `SIGTERM or Ctrl-C drain: new exchanges go elsewhere, those under way get their verdict.
+
+Examples:
+  portcullis serve
+  portcullis serve --config portcullis.yaml`
+}
+
 // Run serves until ctx ends, then drains.
 func (c serveCommand) Run(ctx context.Context, p Process) error {
 	cfg, err := c.load()
