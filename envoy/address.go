@@ -103,6 +103,21 @@ func checkDial(option, address string, unix bool) error {
 	return nil
 }
 
+// checkLoop is for addresses behind an Envoy, which must not be its own.
+func checkLoop(option, address, listen string) error {
+	to, err1 := splitEndpoint(address)
+	own, err2 := splitEndpoint(listen)
+	if err1 != nil || err2 != nil || to.pipe != "" || to.port != own.port {
+		return nil // another fault, or another port
+	}
+	host, err1 := netip.ParseAddr(to.host)
+	bound, err2 := netip.ParseAddr(own.host)
+	if err1 != nil || err2 != nil || host != bound && (!bound.IsUnspecified() || !host.IsLoopback()) {
+		return nil
+	}
+	return fmt.Errorf("%s: %q is where Envoy itself listens, so that it would call itself without end; choose another port", option, address)
+}
+
 // mustEndpoint is for options that check has passed.
 func mustEndpoint(address string) endpoint {
 	e, err := splitEndpoint(address)

@@ -86,6 +86,7 @@ func (o Options) check() error {
 	if o.Admin == o.Listen && !strings.HasSuffix(o.Admin, ":0") {
 		errs = append(errs, fmt.Errorf("admin: %q is the address of listen too; choose another port", o.Admin))
 	}
+	errs = append(errs, checkLoop("upstream", o.Upstream, o.Listen), checkLoop("processor", o.Processor, o.Listen))
 	if o.MaxHeapBytes != 0 && o.MaxHeapBytes < minHeap {
 		errs = append(errs, fmt.Errorf("max heap: %d bytes is less than Envoy needs to start; give %d or more, or 0 for no bound",
 			o.MaxHeapBytes, minHeap))
