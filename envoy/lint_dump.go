@@ -14,24 +14,38 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// dumpsIn finds config dumps: a plain one, or those that egctl prints by Gateway
+// (x translate) or by namespace and pod (config envoy-proxy).
+func dumpsIn(prefix string, tree any, path string, depth int) []at[[]any] {
+	m, _ := tree.(map[string]any)
+	if configs, ok := m["configs"].([]any); ok {
+		return []at[[]any]{{prefix + dot(path, "configs"), configs}}
+	}
+	if depth == 0 {
+		return nil
+	}
+	var all []at[[]any]
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		inside := key
+		if path != "" {
+			inside = fmt.Sprintf("%s[%q]", path, key)
+		}
+		all = append(all, dumpsIn(prefix, m[key], inside, depth-1)...)
+	}
+	return all
+}
+
 // readDump reads what /config_dump of an Envoy's admin interface says, or what
-// egctl translates. An Envoy runs with it, so unknown fields are those of a
-// newer release.
+// egctl prints. An Envoy runs with it, so unknown fields are those of a newer
+// release.
 func (l *lint) readDump(tree map[string]any) error {
 	l.running = true
 	defer func() { l.running = false }()
-	if configs, ok := tree["configs"].([]any); ok {
-		if !slices.ContainsFunc(configs, func(c any) bool { return strings.HasSuffix(fmt.Sprint(at1(c, "@type")), ".ListenersConfigDump") }) {
+	for _, d := range dumpsIn(l.prefix, tree, "", 2) {
+		if !slices.ContainsFunc(d.m, func(c any) bool { return strings.HasSuffix(fmt.Sprint(at1(c, "@type")), ".ListenersConfigDump") }) {
 			return errors.New("the config dump is without listeners: give all of /config_dump, not a ?resource= or ?mask= of it")
 		}
-		l.readConfigs(l.prefix+"configs", configs)
-		return nil
-	}
-	gateways, _ := tree["xds"].(map[string]any)
-	for _, name := range slices.Sorted(maps.Keys(gateways)) {
-		if configs, ok := at1(gateways[name], "configs").([]any); ok {
-			l.readConfigs(fmt.Sprintf("%sxds[%q].configs", l.prefix, name), configs)
-		}
+		l.readConfigs(d.path, d.m)
 	}
 	return nil
 }

@@ -62,6 +62,12 @@ func TestLintReadsDumps(t *testing.T) {
 	}
 	onlyInfo(t, "dump", Linter{EnvoyVersion: "1.40.0"}, []byte(good))
 	onlyInfo(t, "egctl", Linter{EnvoyVersion: "1.40.0"}, []byte(`{"xds": {"edge/public": `+good+`}}`))
+	pods := `{"envoy-gateway-system": {"envoy-edge-1": ` + good + `, "envoy-edge-2": ` + strings.ReplaceAll(compact(t, good), `"stream_idle_timeout":"345s"`, `"stream_idle_timeout":"60s"`) + `}}`
+	onlyInfo(t, "egctl config", Linter{EnvoyVersion: "1.40.0"}, []byte(`{"envoy-gateway-system": {"envoy-edge-1": `+good+`}}`))
+	found, err = Lint([]byte(pods))
+	if err != nil || !has(found, LevelError, "L9", `envoy-gateway-system["envoy-edge-2"].`+dumpHCM+".stream_idle_timeout") {
+		t.Errorf("the second pod: %v\n%s", err, lines(found))
+	}
 	newer := strings.Replace(good, `"stat_prefix"`, `"of_a_newer_release": 1, "stat_prefix"`, 1)
 	if newer == good {
 		t.Fatal("nothing to add a field to")

@@ -88,8 +88,6 @@ const (
 // kindOf is what a document is, or nothing for one that is passed over.
 func kindOf(tree map[string]any) string {
 	kind, _ := tree["kind"].(string)
-	_, configs := tree["configs"].([]any)
-	_, translated := tree["xds"].(map[string]any) // egctl prints dumps by their Gateway
 	resources := listOf(tree["resources"])
 	switch {
 	case kind == "EnvoyFilter", kind == extensionPolicy:
@@ -98,7 +96,7 @@ func kindOf(tree map[string]any) string {
 		return aCompanion
 	case kind == "" && (tree["static_resources"] != nil || tree["staticResources"] != nil):
 		return aBootstrap
-	case kind == "" && (configs || translated):
+	case kind == "" && len(dumpsIn("", tree, "", 2)) > 0:
 		return aDump
 	case kind == "" && len(resources) > 0 && messageType(fmt.Sprint(at1(resources[0], "@type"))) != nil:
 		return aResources
