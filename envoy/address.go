@@ -103,16 +103,18 @@ func checkDial(option, address string, unix bool) error {
 	return nil
 }
 
+// addrPort is an address option with an IP address.
+func addrPort(address string) (netip.AddrPort, bool) {
+	a, err := netip.ParseAddrPort(address)
+	return a, err == nil
+}
+
 // checkLoop is for addresses behind an Envoy, which must not be its own.
 func checkLoop(option, address, listen string) error {
-	to, err1 := splitEndpoint(address)
-	own, err2 := splitEndpoint(listen)
-	if err1 != nil || err2 != nil || to.pipe != "" || to.port != own.port {
-		return nil // another fault, or another port
-	}
-	host, err1 := netip.ParseAddr(to.host)
-	bound, err2 := netip.ParseAddr(own.host)
-	if err1 != nil || err2 != nil || host != bound && (!bound.IsUnspecified() || !host.IsLoopback()) {
+	to, ok := addrPort(address)
+	own, bound := addrPort(listen)
+	everywhere := own.Addr().IsUnspecified() && to.Addr().IsLoopback()
+	if !ok || !bound || to.Port() != own.Port() || to.Addr() != own.Addr() && !everywhere {
 		return nil
 	}
 	return fmt.Errorf("%s: %q is where Envoy itself listens, so that it would call itself without end; choose another port", option, address)
