@@ -123,7 +123,7 @@ func docBlocks(t *testing.T, kind string) []*block {
 func TestDocsDirectives(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{
-		"": true, "output": true, "excerpt": true, "config": true, "hash-list": true, "envoy-routes": true,
+		"": true, "output": true, "excerpt": true, "config": true, "hash-list": true, "envoy-routes": true, "envoy-tls": true,
 		"clamd.conf": true, "file": true, "shell": true, "prints": true, "demo": true,
 		"values": true, "notes": true, "probe": true, // in e2e/chart
 		"gateway-backend": true,
