@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -84,6 +85,9 @@ func Run(ctx context.Context, p Process) (code int) {
 		panic(err) // a mistake in the struct tags above; every test would see it
 	}
 	parsed, err := parser.Parse(p.Args)
+	if err == nil {
+		err = givenAsNothing(parsed)
+	}
 	if err != nil {
 		fmt.Fprintf(p.Stderr, "portcullis: %s\nRun \"portcullis --help\" to see what can be said.\n", printable(err.Error()))
 		return exitError
@@ -91,6 +95,22 @@ func Run(ctx context.Context, p Process) (code int) {
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	parsed.Bind(p, parser.Model)
 	return report(p.Stderr, parsed.Run())
+}
+
+// givenAsNothing refuses a flag that was given without a value, as --config "$FILE"
+// is where FILE is not set: the default in its place is not what was meant.
+func givenAsNothing(parsed *kong.Context) error {
+	for _, given := range parsed.Path {
+		f := given.Flag
+		switch {
+		case f == nil || !f.Target.IsZero():
+		case f.Target.Kind() == reflect.String:
+			return fmt.Errorf("--%s is empty: give a value, or leave it out", f.Name)
+		case f.HasDefault && f.Default != "0":
+			return fmt.Errorf("--%s cannot be %v: leave it out for %s", f.Name, f.Target.Interface(), f.Default)
+		}
+	}
+	return nil
 }
 
 // report prints what a command failed with and chooses the exit code.
