@@ -48,7 +48,7 @@
 // Redis can only ever save a scan: when it is down, slow or holds something odd,
 // that is a miss. A lookup is given 30 ms, a breaker stops asking after five
 // failures in a row, and writing happens in the background from a queue that
-// drops. Redis is trusted: whoever may write to it could call malware CLEAN.
+// drops. Replies are bounded before the client library sees them. Redis is trusted: whoever may write to it could call malware CLEAN.
 // With a key file each entry carries an HMAC-SHA256 over its key and value, and
 // nothing else is believed; what remains is to replay an entry that was once true
 // for the same content, engine and signature version, beyond its time.

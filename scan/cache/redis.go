@@ -121,6 +121,7 @@ func clientOptions(c Redis) *redis.Options {
 		o.TLSConfig = o.TLSConfig.Clone()
 		o.TLSConfig.ServerName, _, _ = net.SplitHostPort(c.Address)
 	}
+	o.Dialer = dialGuarded(o.TLSConfig)
 	if c.PasswordFile != "" {
 		o.CredentialsProviderContext = func(context.Context) (string, string, error) {
 			password, err := readPassword(c.PasswordFile)

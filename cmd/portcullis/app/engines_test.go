@@ -78,8 +78,10 @@ func TestHangingBodyIsNotPassed(t *testing.T) {
 	p := started(t, "engines: [{name: cloud, cloudmersive: {url: \""+service.URL+"\", api_key_file: \""+key+"\", timeout: 3s}}]\n"+
 		"policies: [{name: default, engines: [cloud], fail: open}]\n")
 	p.becomes("/readyz", 200, "ready\n")
-	got, err := scanContent(t.Context(), p.dial(nil), []byte("hang"))
-	if err != nil || got.GetAction() != scanv1.Action_ACTION_BLOCK || got.GetCause() != string(scan.CauseScanTimeout) {
-		t.Errorf("got %v, %v", got, err)
+	for _, content := range []string{"hang", "hang again"} { // the second one without any probe of the start
+		got, err := scanContent(t.Context(), p.dial(nil), []byte(content))
+		if err != nil || got.GetAction() != scanv1.Action_ACTION_BLOCK || got.GetCause() != string(scan.CauseScanTimeout) {
+			t.Errorf("%s: got %v, %v", content, got, err)
+		}
 	}
 }
