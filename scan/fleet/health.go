@@ -68,7 +68,7 @@ func (f *Fleet) probe(ctx context.Context, m *member) {
 	began := f.now()
 	bounded, cancel := context.WithTimeout(ctx, f.opts.CanaryTimeout)
 	defer cancel()
-	h, blind := f.askCanary(bounded, m.Engine)
+	h, blind := askSafely(bounded, m.Engine)
 	if ctx.Err() != nil {
 		return // cut short, it says nothing
 	}
@@ -95,9 +95,19 @@ func (f *Fleet) probe(ctx context.Context, m *member) {
 	}
 }
 
+// askSafely is askCanary of an engine that may panic: nobody else would recover it.
+func askSafely(ctx context.Context, e scan.Engine) (h Health, blind bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			h, blind = sick(&scan.Error{Kind: scan.KindInternal, Op: "probe the engine", Err: errors.New("panic: " + scan.PanicText(p))}), false
+		}
+	}()
+	return askCanary(ctx, e)
+}
+
 // askCanary also reports whether the engine is blind: it called the known-bad
 // object clean, so that its word on anything is worth nothing.
-func (f *Fleet) askCanary(ctx context.Context, e scan.Engine) (h Health, blind bool) {
+func askCanary(ctx context.Context, e scan.Engine) (h Health, blind bool) {
 	bad, err := e.Scan(ctx, canary(knownBad()))
 	switch {
 	case err != nil:

@@ -182,6 +182,22 @@ func bounded(d time.Duration, e engine) engine {
 	}
 }
 
+// An engine that panics at a canary is not healthy, and ends nothing.
+func TestPanickingProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newChanging(func(context.Context, scan.Object) (scan.Verdict, error) { panic("at a canary") })
+		f := newFleet(t, fleet.Options{}, e.scan)
+		defer run(t, f)()
+		synctest.Wait()
+		if s := f.Status()[0]; s.OK || scan.KindOf(s.Err) != scan.KindInternal {
+			t.Errorf("got %+v", s)
+		}
+		e.set(right)
+		time.Sleep(5 * time.Second)
+		wantClean(t, f, object("fine"))
+	})
+}
+
 // signer fails to tell its signatures.
 type signer struct{ engine }
 
