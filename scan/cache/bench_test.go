@@ -44,7 +44,7 @@ func BenchmarkRedisHit(b *testing.B) {
 	s := startRedis(b)
 	r := startReplica(b, Redis{Address: s.address()}, judge)
 	k := key{size: 1}
-	r.cache.shared.put(k, entry{}, maxCleanTTL)
+	r.cache.shared.put(k, entry{}, MaxCleanTTL)
 	r.flush(b, 1)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -63,7 +63,7 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.ReadMemStats(&before)
 		m := newMemory(entries)
 		for i := range entries {
-			m.put(key{size: int64(i), sum: object(fmt.Sprint(i)).SHA256}, entry{}, maxCleanTTL)
+			m.put(key{size: int64(i), sum: object(fmt.Sprint(i)).SHA256}, entry{}, MaxCleanTTL)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

@@ -7,11 +7,11 @@ import (
 	"github.com/portcullis-av/portcullis/scan"
 )
 
-// The longest that verdicts are kept, whatever the configuration says: a CLEAN
-// may be overtaken by signatures that the engine does not announce, an INFECTED
-// only by the withdrawal of a false alarm.
+// MaxCleanTTL and maxInfectedTTL are the longest that verdicts are kept, whatever
+// the configuration says: a CLEAN may be overtaken by signatures that the engine
+// does not announce, an INFECTED only by the withdrawal of a false alarm.
 const (
-	maxCleanTTL    = 15 * time.Minute
+	MaxCleanTTL    = 15 * time.Minute
 	maxInfectedTTL = 24 * time.Hour
 )
 
@@ -49,10 +49,10 @@ type shared interface {
 // secret files.
 func New(c Config) (*Cache, error) {
 	if c.TTL <= 0 {
-		c.TTL = maxCleanTTL
+		c.TTL = MaxCleanTTL
 	}
 	made := &Cache{
-		cleanTTL: min(c.TTL, maxCleanTTL), infectedTTL: min(c.TTL, maxInfectedTTL),
+		cleanTTL: min(c.TTL, MaxCleanTTL), infectedTTL: min(c.TTL, maxInfectedTTL),
 		off: c.MemoryEntries <= 0, shared: alone{},
 	}
 	if made.off {

@@ -29,9 +29,10 @@
 // the verdict (block, pass, limits, fail-open) happens after the cache, for every
 // exchange anew. Nor is a path or URL: they say nothing about bytes.
 //
-// When the signature version is unknown (the engine cannot tell, or the instances
-// disagree), a random number takes its place that is new for every start and every
-// change: such an entry is bounded by its time, and never shared through Redis.
+// When the signature version is unknown (the engine cannot tell, the instances
+// disagree, or one was blind of late), a random number takes its place that is new
+// for every start and every change: such an entry is bounded by its time, and never
+// shared through Redis.
 //
 // # One scan for many callers
 //

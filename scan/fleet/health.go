@@ -24,6 +24,9 @@ type Health struct {
 	Signatures scan.Signatures
 	// At is when the probe ended; zero before the first.
 	At time.Time
+	// Blind is when a probe last found that known-bad objects are called clean;
+	// zero for never.
+	Blind time.Time
 }
 
 // Status is the health of one instance.
@@ -79,6 +82,10 @@ func (f *Fleet) probe(ctx context.Context, m *member) {
 		return
 	}
 	m.probed = began
+	h.Blind = m.health.Load().Blind
+	if blind {
+		h.Blind = h.At
+	}
 	m.health.Store(&h)
 	now := f.now()
 	switch {

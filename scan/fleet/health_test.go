@@ -182,6 +182,39 @@ func bounded(d time.Duration, e engine) engine {
 	}
 }
 
+// A verdict of an instance that failed its last probe says so, and that an
+// instance was blind is told for good.
+func TestUnproven(t *testing.T) {
+	e := newChanging(right)
+	f := newFleet(t, fleet.Options{}, e.scan)
+	for _, c := range []struct {
+		probed engine
+		want   string
+		blind  bool
+	}{
+		{right, "", false},
+		{garbled, fleet.Unproven, false},
+		{right, "", false},
+		{blind, fleet.Unproven, true},
+		{right, "", true},
+		{dead, fleet.Unproven, true},
+	} {
+		e.set(c.probed)
+		status := f.Probe(t.Context())[0]
+		if status.Blind.IsZero() == c.blind {
+			t.Errorf("%+v", status)
+		}
+		e.set(right)
+		v, err := f.Scan(t.Context(), object("fine"))
+		if f.Stats().Instances[0].Open {
+			continue // nobody is asked
+		}
+		if err != nil || v.Outcome != scan.OutcomeClean || v.Signatures != c.want {
+			t.Errorf("got %+v, %v, want signatures %q", v, err, c.want)
+		}
+	}
+}
+
 // An engine that panics at a canary is not healthy, and ends nothing.
 func TestPanickingProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

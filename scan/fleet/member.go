@@ -56,6 +56,10 @@ func (m *member) probeIn(d time.Duration) {
 	}
 }
 
+// Unproven stands for the signatures of a verdict by an instance that failed its
+// last probe: nobody knows what it worked with, so nobody should remember it.
+const Unproven = "unproven"
+
 // release ends a call: it frees the slot, learns from what came of it, and says
 // what that means for the content.
 func (f *Fleet) release(c *call, sum [32]byte, read bool, v scan.Verdict, err error) (scan.Verdict, error) {
@@ -76,6 +80,9 @@ func (f *Fleet) release(c *call, sum [32]byte, read bool, v scan.Verdict, err er
 		}
 		f.measure(c, now)
 		f.poison.forgive(sum)
+		if h := m.health.Load(); !h.OK && !h.At.IsZero() {
+			v.Signatures = Unproven
+		}
 		return v, nil
 	}
 	switch kind := scan.KindOf(err); kind {

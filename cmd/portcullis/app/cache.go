@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -106,10 +107,15 @@ func seesLabels(e *configv1.Engine) bool {
 }
 
 // signatureVersion is what every healthy instance works with, or "" when they
-// disagree or one cannot tell: then nobody knows which one will judge.
+// disagree or one cannot tell: then nobody knows which one will judge. So it is
+// for a while after one was blind: what it called clean until that was noticed is
+// remembered under the version that it has again when it sees.
 func signatureVersion(kind string, instances []fleet.Status) string {
 	version := ""
 	for _, s := range instances {
+		if !s.Blind.IsZero() && time.Since(s.Blind) < cache.MaxCleanTTL {
+			return ""
+		}
 		if !s.OK {
 			continue
 		}

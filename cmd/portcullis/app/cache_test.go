@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -89,11 +90,47 @@ func TestCacheOff(t *testing.T) {
 	}
 }
 
+// What an engine called clean while it had no signatures is forgotten when that is
+// noticed, also when it has them again; and nothing is remembered of an instance
+// that fails its probes.
+func TestDegradedEngineIsForgotten(t *testing.T) {
+	clamd := clamdtest.Start(t, clamdtest.Options{Version: clamVersion})
+	p := buildText(t, "engines: [{name: clamav, clamd: {addresses: [\""+clamd.Address()+"\"]}}]\n")
+	g := gate.New(p.setup)
+	virus := string(clamdtest.EICAR())
+	clamd.Set(clamdtest.Fault{Reply: []byte("stream: OK\x00")})
+	if v := scanText(t, g, "", "", virus); v.Outcome != scan.OutcomeClean {
+		t.Fatalf("got %+v", v)
+	}
+	p.fleets[0].Probe(t.Context())
+	clamd.Set(clamdtest.Fault{})
+	p.fleets[0].Probe(t.Context())
+	if v := scanText(t, g, "", "", virus); v.Outcome != scan.OutcomeInfected {
+		t.Errorf("still %+v", v)
+	}
+
+	clamd.Set(clamdtest.Fault{Reply: []byte("stream: a b ERROR\x00")})
+	p.fleets[0].Probe(t.Context())
+	clamd.Set(clamdtest.Fault{})
+	before := clamd.Scans()
+	for range 3 {
+		scanText(t, g, "", "", "fine")
+	}
+	if n := clamd.Scans() - before; n != 3 {
+		t.Errorf("%d scans", n)
+	}
+}
+
 // The version is known only when every healthy instance says the same.
 func TestSignatureVersion(t *testing.T) {
 	dated := func(ok bool, version string) fleet.Status {
 		s := fleet.Status{Health: fleet.Health{OK: ok}}
 		s.Signatures = scan.Signatures{Version: version, Built: s.At.AddDate(2000, 0, 0)}
+		return s
+	}
+	blind := func(ok bool, ago time.Duration) fleet.Status {
+		s := dated(ok, "v")
+		s.Blind = time.Now().Add(-ago)
 		return s
 	}
 	undated := fleet.Status{Health: fleet.Health{OK: true, Signatures: scan.Signatures{Version: "v"}}}
@@ -110,6 +147,9 @@ func TestSignatureVersion(t *testing.T) {
 		{"clamd", []fleet.Status{dated(true, ""), dated(true, "v")}, ""},
 		{"clamd", []fleet.Status{dated(false, "w"), dated(true, "v")}, "v"},
 		{"clamd", []fleet.Status{dated(false, "v")}, ""},
+		{"clamd", []fleet.Status{dated(true, "v"), blind(false, time.Second)}, ""},
+		{"clamd", []fleet.Status{blind(true, 14*time.Minute), dated(true, "v")}, ""},
+		{"clamd", []fleet.Status{blind(true, 16*time.Minute)}, "v"},
 		{"clamd", []fleet.Status{undated}, ""},
 		{"icap", []fleet.Status{undated}, "v"},
 	} {
