@@ -45,12 +45,12 @@ func (e *Engine) Close() error { return e.conn.Close() }
 //   - KindOverload: no room or slot there.
 //   - KindRefused: our certificate, the policy's name, or a far engine's key or
 //     plan; or the object has come through 3 services already (see [maxHops]).
-//   - KindProtocol: an answer that proves nothing, a defect there.
+//   - KindProtocol: an answer that proves nothing, a call that failed by a defect there.
 //   - KindSpool: the content could not be read whole here, unless the reader's
 //     own error carries a kind; or could not be kept there.
 //   - KindTimeout: ctx ended, or the far side's own time was over.
 //   - KindCanceled: ctx ended.
-//   - KindInternal: an empty object.
+//   - KindInternal: an empty object; or the far outcome is ERROR by a defect there.
 func (e *Engine) Scan(ctx context.Context, o scan.Object) (scan.Verdict, error) {
 	if o.Size <= 0 {
 		return scan.Verdict{}, &scan.Error{Kind: scan.KindInternal, Op: op, Err: fmt.Errorf("object of %d bytes", o.Size)}

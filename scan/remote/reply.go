@@ -102,6 +102,10 @@ func farError(cause scan.Cause, detail string) error {
 		kind = scan.KindOverload
 	case scan.CauseSpool:
 		kind = scan.KindSpool
+	case scan.CauseInternal:
+		// What makes the far gate stumble may be content: it does not fail open
+		// there, and so not here.
+		kind = scan.KindInternal
 	default:
 		kind = scan.KindProtocol
 	}
