@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"reflect"
 	"strings"
 
@@ -71,6 +72,9 @@ func Run(ctx context.Context, p Process) (code int) {
 			panic(e) // a defect, which must not look like success
 		}
 	}()
+	// The standard library writes lines of its own there, with what a service sent
+	// unasked (net/http), which may be our key. Nothing of ours uses it.
+	log.SetOutput(io.Discard)
 	var cli commandLine
 	parser, err := kong.New(&cli,
 		kong.Name("portcullis"),

@@ -1,6 +1,12 @@
 package app_test
 
 import (
+	"bytes"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,5 +88,39 @@ func TestSecretsStayInside(t *testing.T) {
 				t.Errorf("%s: holds %q:\n%s", name, secret, text)
 			}
 		}
+	}
+}
+
+// What a service says unasked, our key for example, is in no line that a library
+// writes by itself.
+func TestLibrariesWriteNothing(t *testing.T) {
+	var lines bytes.Buffer
+	log.SetOutput(&lines)
+	const key = "3c8a-a-key-that-comes-back"
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		form, _ := io.ReadAll(r.Body) // a client that left is no failure of the test
+		reply := `{"CleanResult":true}`
+		if bytes.Contains(form, eicar()) {
+			reply = `{"FoundViruses":[{"VirusName":"Eicar"}]}`
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%sHTTP/1.1 200 OK\r\nX-Told: %s\r\n\r\n", len(reply), reply, r.Header.Get("Apikey"))
+		_, _ = conn.Read(make([]byte, 1)) // until the client has closed it
+		_ = conn.Close()
+	}))
+	keyFile := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(keyFile, []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := started(t, "engines: [{name: cloud, cloudmersive: {url: \""+service.URL+"\", api_key_file: \""+keyFile+"\"}}]\n"+
+		"policies: [{name: default, engines: [cloud]}]\n")
+	r.becomes("/readyz", 200, "ready\n")
+	service.Close() // waits until each connection was found to be odd, and closed
+	r.stop()
+	if all := lines.String() + r.log.String(); strings.Contains(all, key) || lines.Len() > 0 {
+		t.Errorf("written:\n%s", all)
 	}
 }
