@@ -511,7 +511,9 @@ type Clamd struct {
 	Addresses []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// How long a connection may take.
 	ConnectTimeout *durationpb.Duration `protobuf:"bytes,2,opt,name=connect_timeout,json=connectTimeout,proto3" json:"connect_timeout,omitempty"`
-	// Scans at once, for each address. Keep it at or below clamd's MaxThreads.
+	// Scans at once, for each address. Keep it below clamd's MaxThreads (10 unless
+	// set): with no thread left for canaries, bodies that hang look like a clamd
+	// that does, and pass where a policy fails open.
 	MaxInFlight   *int32 `protobuf:"varint,3,opt,name=max_in_flight,json=maxInFlight,proto3,oneof" json:"max_in_flight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
