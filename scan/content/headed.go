@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 )
 
@@ -9,7 +10,8 @@ import (
 type looseFields struct {
 	contentType, transfer, filename string
 	codings                         []string
-	mime                            bool // it has a field of MIME
+	length                          int64 // Content-Length
+	mime                            bool  // it has a field of MIME
 }
 
 // readLooseHeader reads fields whatever the line ends, folded or not. The first
@@ -40,6 +42,8 @@ func readLooseHeader(block []byte) looseFields {
 			h.filename = looseParameter(value, "filename")
 		case "mime-version":
 			h.mime = true
+		case "content-length":
+			h.length, _ = strconv.ParseInt(value, 10, 64) // 0: none to go by
 		}
 	}
 	return h

@@ -15,11 +15,12 @@ func (w *walk) look(n *node) error {
 	if err != nil {
 		return err
 	}
+	form := t
 	if b, ok := sniffBoundary(head); ok && !t.multipart {
-		t = mediaType{multipart: true, essence: sniffedMultipart, boundary: b}
+		form = mediaType{multipart: true, essence: sniffedMultipart, boundary: b}
 	}
-	if t.multipart {
-		if err := w.multipart(n, t); err != nil {
+	if form.multipart {
+		if err := w.multipart(n, form); err != nil {
 			return err
 		}
 	}
@@ -30,12 +31,12 @@ func (w *walk) look(n *node) error {
 		if err := w.headed(n, "http"); err != nil {
 			return err
 		}
-	} else if !t.multipart && isMail(t.essence, head) {
+	} else if !form.multipart && isMail(t.essence, head) {
 		if err := w.headed(n, "mail"); err != nil {
 			return err
 		}
 	}
-	if err := w.lookInFiles(n, head, t.multipart || t.essence == "application/http"); err != nil {
+	if err := w.lookInFiles(n, head, form.multipart || t.essence == "application/http"); err != nil {
 		return err
 	}
 	if err := w.lookInText(n, t, head); err != nil || t.multipart {

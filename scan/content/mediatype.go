@@ -76,7 +76,9 @@ func readMediaType(value string) mediaType {
 		t.fault = "media type"
 		return t
 	}
-	t.fault = t.readParameters(&c)
+	if t.fault = t.readParameters(&c); t.fault == "" && otherBoundary(value) {
+		t.fault = "the word boundary occurs twice"
+	}
 	return t
 }
 
@@ -129,6 +131,37 @@ func (t *mediaType) readParameters(c *cursor) string {
 	return ""
 }
 
+// otherBoundary reports whether a reader that searches a value for the word
+// "boundary", as PHP, Rack and formidable do, or that cuts it at every semicolon,
+// as Tornado does, finds another one than the parameter. The value obeys the
+// grammar, hence the parameter is there and all of it is ASCII.
+func otherBoundary(value string) bool {
+	const word = "boundary"
+	lower := strings.ToLower(value)
+	named := -1 // where the value of what is called a boundary begins
+	for at := 0; ; {
+		k := strings.Index(lower[at:], word)
+		if k < 0 {
+			break
+		}
+		at += k + len(word)
+		// An extended or continued name, or one with a blank behind it.
+		rest := strings.TrimLeft(lower[at:], "*0123456789 \t")
+		if !strings.HasPrefix(rest, "=") {
+			continue
+		}
+		if named >= 0 {
+			return true
+		}
+		named = len(value) - len(rest)
+	}
+	first := strings.Index(value, word) // PHP prefers it in lower case,
+	if first < 0 {
+		first = strings.Index(lower, word)
+	}
+	return first+strings.IndexByte(value[first:], '=') != named // and takes the next "="
+}
+
 // plainCharset reports whether text in this charset is cut alike by those who
 // heed it and those who do not. Apache's HttpClient 5 names Latin-1.
 func plainCharset(name string) bool {
@@ -140,14 +173,19 @@ func plainCharset(name string) bool {
 }
 
 // validBoundary checks RFC 2046 section 5.1.1: 1 to 70 characters, the last one
-// no space.
+// no space. Two more are let in, since much copied samples have them (Android's
+// "*****", a recipe of Python's that ends in "$") and no reader cuts there. What looks like an encoded word (RFC 2047) is none either: Apache's
+// Commons FileUpload decodes it.
 func validBoundary(b string) bool {
 	if b == "" || len(b) > 70 || b[len(b)-1] == ' ' {
 		return false
 	}
+	if _, word, ok := strings.Cut(b, "=?"); ok && strings.Contains(word, "?=") {
+		return false
+	}
 	for i := range len(b) {
 		c := b[i]
-		if !isAlnum(c) && strings.IndexByte("'()+_,-./:=? ", c) < 0 {
+		if !isAlnum(c) && strings.IndexByte("'()+_,-./:=? *$", c) < 0 {
 			return false
 		}
 	}

@@ -27,7 +27,7 @@ func (w *walk) multipart(n *node, t mediaType) error {
 	if t.cause == "" {
 		t.cause = scan.CauseMalformedBody
 	}
-	lenient := n.lenient || w.limits.LenientMultipart
+	lenient := w.lenient(n, t)
 	if t.fault != "" {
 		if !lenient {
 			w.refuse(n, t.cause, "multipart: "+t.fault)
@@ -64,6 +64,12 @@ func (w *walk) multipart(n *node, t mediaType) error {
 	return nil
 }
 
+// lenient reports whether n is read in every way instead of being refused. What
+// nobody declared to be multipart is: it may be text that begins alike.
+func (w *walk) lenient(n *node, t mediaType) bool {
+	return n.lenient || w.limits.LenientMultipart || t.essence == sniffedMultipart
+}
+
 // part reports the content of one part, and the rule that it breaks.
 func (w *walk) part(n *node, t mediaType, i int, s span) (fault string, err error) {
 	word := fmt.Sprintf("part[%d]", i)
@@ -81,7 +87,8 @@ func (w *walk) part(n *node, t mediaType, i int, s span) (fault string, err erro
 	if h.fault == "" {
 		h.fault = h.check()
 	}
-	lenient := n.lenient || w.limits.LenientMultipart
+	lenient := w.lenient(n, t)
+	length, shorter := h.shorter(s.end - s.off - h.size)
 	if h.fault != "" && !lenient {
 		w.refuse(at, scan.CauseMalformedBody, "multipart: "+h.fault)
 	}
@@ -92,5 +99,9 @@ func (w *walk) part(n *node, t mediaType, i int, s span) (fault string, err erro
 		word: word, name: h.filename, contentType: h.contentType,
 		codings: w.codingsOf(at, h.codings), transfer: h.transfer, kind: byMultipart, lenient: lenient,
 	}
-	return h.fault, w.window(n, p, s.off+h.size, s.end)
+	if err := w.window(n, p, s.off+h.size, s.end); err != nil || !shorter {
+		return h.fault, err
+	}
+	p.word += "[:length]"
+	return h.fault, w.window(n, p, s.off+h.size, s.off+h.size+length)
 }

@@ -34,6 +34,11 @@ func TestRealClientsAreAccepted(t *testing.T) {
 		{"Safari, empty file input", "multipart/form-data; boundary=----WebKitFormBoundaryx0", lines(
 			`------WebKitFormBoundaryx0`, `Content-Disposition: form-data; name="f"; filename=""`, `Content-Type: application/octet-stream`, ``, ``,
 			`------WebKitFormBoundaryx0`, `Content-Disposition: form-data; name="g"`, ``, e, `------WebKitFormBoundaryx0--`, ``), []string{"", e}},
+		{"Chromium, no field", "multipart/form-data; boundary=----WebKitFormBoundaryx0", "------WebKitFormBoundaryx0--\r\n", nil},
+		{"Android sample", "multipart/form-data;boundary=*****", lines(
+			`--*****`, `Content-Disposition: form-data; name="uploaded_file";filename="/sdcard/a.bin"`, ``, e, `--*****--`, ``), []string{e}},
+		{"Python recipe", "multipart/form-data; boundary=----------ThIs_Is_tHe_bouNdaRY_$", lines(
+			`------------ThIs_Is_tHe_bouNdaRY_$`, `Content-Disposition: form-data; name="f"; filename="a"`, `Content-Type: text/plain`, ``, e, `------------ThIs_Is_tHe_bouNdaRY_$--`, ``), []string{e}},
 		{"curl", "multipart/form-data; boundary=------------------------d74496d66958873e", lines(
 			`--------------------------d74496d66958873e`, `Content-Disposition: form-data; name="file"; filename="a\"b.bin"`, `Content-Type: application/octet-stream`, ``, e,
 			`--------------------------d74496d66958873e--`, ``), []string{e}},

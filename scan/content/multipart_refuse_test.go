@@ -3,6 +3,7 @@ package content_test
 import (
 	"bytes"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func TestMalformedMultipartIsRefused(t *testing.T) {
 		{"two line ends after the end", good + "\r\n"},
 		{"a form after the form", good + good},
 		{"closing delimiter first", "--b--\r\n" + good},
-		{"only a closing delimiter", "--b--\r\n"},
+		{"only a closing delimiter and text", "--b--\r\ntext"},
 		{"no closing delimiter", strings.TrimSuffix(good, "--b--\r\n")},
 		{"closing delimiter cut", strings.TrimSuffix(good, "-\r\n")},
 		{"line end after the closing delimiter cut", strings.TrimSuffix(good, "\n")},
@@ -126,6 +127,8 @@ func TestMalformedMultipartIsRefused(t *testing.T) {
 		{"17 lines", form(disposition+strings.Repeat("\r\nX: y", 16), e)},
 		{"many lines", form(disposition+manyLines(16), e)},
 		{"header of 9 KiB", form(disposition+"\r\nX: "+strings.Repeat("y", 9<<10), e)},
+		{"length beyond the part", form(disposition+"\r\nContent-Length: 600", e)},
+		{"length that is none", form(disposition+"\r\nContent-Length: 6x", e)},
 		{"duplicate header", form(disposition+"\r\nX: a\r\nx: b", e)},
 		// transfer and content coding, charset
 		{"unknown transfer encoding", form(disposition+"\r\nContent-Transfer-Encoding: uuencode", e)},
@@ -153,6 +156,62 @@ func TestMalformedMultipartIsRefused(t *testing.T) {
 			u.wantClean(t)
 			u.wantPayload(t, row.body)
 		})
+	}
+}
+
+// TestReaderWhoSearchesForTheBoundary has types of which a reader that searches for
+// the word, or that cuts at every semicolon, takes another boundary: PHP, Rack,
+// formidable, aiohttp, Tornado, Commons FileUpload.
+func TestReaderWhoSearchesForTheBoundary(t *testing.T) {
+	e := string(eicar())
+	for value, boundary := range map[string]string{
+		`xboundary=c; boundary=b`:          "c",
+		`boundary=b; xboundary=c`:          "c",
+		`x="boundary=c"; boundary=b`:       "c",
+		`boundary=b; x="boundary=c"`:       "c",
+		`x="; boundary=c;"; boundary=b`:    "c",
+		`x="boundary*0=c"; boundary=b`:     "c",
+		`x="boundary =c"; boundary=b`:      "c",
+		`Boundary=b; x=boundary; y=c`:      "c",
+		`BOUNDARY=b; xboundary; charset=c`: "c",
+		`boundary="=?utf-8?q?c?="`:         "c",
+	} {
+		outer := "b"
+		if strings.Contains(value, "?q?") {
+			outer = "=?utf-8?q?c?="
+		}
+		inner := lines("text", "--"+boundary, disposition, "", e, "--"+boundary+"--", "")
+		body := lines("--"+outer, disposition, "", inner, "--"+outer+"--", "")
+		for _, lenient := range []bool{false, true} {
+			u := unwrap(t, []byte(body), labelled("multipart/form-data; "+value), scan.ContentLimits{LenientMultipart: lenient}, content.Config{})
+			if !lenient && u.verdict.Outcome != scan.OutcomeUnscannable || !u.has(eicar()) {
+				t.Errorf("%s, lenient %v: %+v, objects %q", value, lenient, u.verdict, u.paths)
+			}
+		}
+	}
+	for _, value := range []string{
+		"boundary=----WebKitFormBoundaryx; charset=utf-8", "boundary=alamofire.boundary.1f2e; charset=utf-8", "Boundary=Boundary+AB12",
+		`type="text/boundary"; boundary=boundary`, `boundary="=?x"`,
+	} {
+		b := strings.Trim(strings.Split(value[strings.Index(strings.ToLower(value), "boundary=")+9:], ";")[0], `"`)
+		body := lines("--"+b, disposition, "", e, "--"+b+"--", "")
+		u := unwrap(t, []byte(body), labelled("multipart/form-data; "+value), scan.ContentLimits{}, content.Config{})
+		u.wantClean(t)
+		u.wantObject(t, "body/part[0]", eicar())
+	}
+}
+
+// TestReaderWhoGoesByTheLengthOfAPart has parts that are longer than their headers
+// say: Firefox and aiohttp leave the rest out.
+func TestReaderWhoGoesByTheLengthOfAPart(t *testing.T) {
+	body := form("X: y\r\nContent-Length: 68", string(eicar())+"\r\ntail")
+	u := unwrap(t, []byte(body), labelled("multipart/mixed; boundary=b"), scan.ContentLimits{}, content.Config{})
+	u.wantClean(t)
+	u.wantObject(t, "body/part[0]", append(eicar(), "\r\ntail"...))
+	u.wantObject(t, "body/part[0][:length]", eicar())
+	u = unwrap(t, []byte("x\n"+body), labelled("multipart/mixed; boundary=b"), scan.ContentLimits{LenientMultipart: true}, content.Config{})
+	if !u.has(eicar()) {
+		t.Errorf("read leniently: objects %q", u.paths)
 	}
 }
 
@@ -205,6 +264,29 @@ func TestUndeclaredMultipartIsSplit(t *testing.T) {
 		u.wantClean(t)
 		u.wantObject(t, "body/part[0]", eicar())
 	}
+}
+
+// TestUndeclaredMultipartIsNoReasonToRefuse has text that begins like a form.
+func TestUndeclaredMultipartIsNoReasonToRefuse(t *testing.T) {
+	unwrap(t, []byte("---\ncontent-type: page\ntitle: x\n---\n\nText.\n"), labelled("text/markdown"), scan.ContentLimits{}, content.Config{}).wantClean(t)
+	u := unwrap(t, []byte(strings.ReplaceAll(form(disposition, string(eicar())), "\r\n", "\n")), labelled("text/plain"), scan.ContentLimits{}, content.Config{})
+	u.wantClean(t)
+	if !u.has(eicar()) {
+		t.Errorf("the part is no object; objects %q", u.paths)
+	}
+}
+
+// TestLabelCountsBesideWhatLooksLikeAForm has a body that begins like a form and is
+// something else to those who go by its label.
+func TestLabelCountsBesideWhatLooksLikeAForm(t *testing.T) {
+	body := form(`Content-Disposition: form-data; name="x"`, "a&f="+url.QueryEscape(string(eicar()))+"&z=1")
+	u := unwrap(t, []byte(body), labelled("application/x-www-form-urlencoded"), scan.ContentLimits{}, content.Config{})
+	u.wantClean(t)
+	if !u.has(eicar()) {
+		t.Errorf("the value is no object; objects %q", u.paths)
+	}
+	unwrap(t, []byte(body), labelled("text/plain; charset=utf-7"), scan.ContentLimits{}, content.Config{}).
+		wantVerdict(t, scan.OutcomeUnscannable, scan.CauseMalformedBody)
 }
 
 func TestByteRangesArePartialContent(t *testing.T) {

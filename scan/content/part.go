@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 )
 
@@ -13,6 +14,7 @@ type partHeader struct {
 	transfer    string // "base64" or "quoted-printable", else ""
 	disposition string
 	filename    string
+	length      string // Content-Length
 	fault       string // the rule that is broken
 }
 
@@ -92,7 +94,26 @@ func (h *partHeader) set(name, value string) {
 		h.transfer = strings.ToLower(value)
 	case "content-disposition":
 		h.disposition = value
+	case "content-length":
+		h.length = value
 	}
+}
+
+// shorter returns the length that the header gives, for readers who go by it
+// (Firefox, aiohttp): ok when it ends before the content, which has size bytes.
+// One that goes beyond is a fault: it reaches over the delimiter.
+func (h *partHeader) shorter(size int64) (length int64, ok bool) {
+	if h.length == "" {
+		return 0, false
+	}
+	length, err := strconv.ParseInt(h.length, 10, 64)
+	if err != nil || length < 0 || length > size {
+		if h.fault == "" {
+			h.fault = "content length of a part"
+		}
+		return 0, false
+	}
+	return length, length < size
 }
 
 // check applies the rules on transfer encoding and charset.
@@ -166,7 +187,7 @@ func (h *partHeader) dispositionValue(c *cursor, name string) string {
 		return "disposition parameter value"
 	case name == "name" && value == "":
 		return "empty name"
-	case name == "name" && value == "_charset_":
+	case name == "name" && strings.EqualFold(value, "_charset_"):
 		return "a _charset_ field"
 	case name == "filename":
 		h.filename = value

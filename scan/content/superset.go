@@ -3,7 +3,10 @@ package content
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"mime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/portcullis-av/portcullis/scan"
@@ -58,27 +61,46 @@ func looseBoundaries(contentType string) []string {
 		}
 	}
 	lower := strings.ToLower(contentType)
-	var joined strings.Builder
+	continued := map[int]string{} // the pieces of RFC 2231
 	for at := 0; ; {
 		k := strings.Index(lower[at:], "boundary")
 		if k < 0 || len(all) > 8*maxBoundaries {
 			break
 		}
 		at += k + len("boundary")
+		// PHP takes the next "=", wherever it stands.
 		name, value, ok := strings.Cut(contentType[at:], "=")
-		if !ok || strings.ContainsAny(name, ";,\"") {
+		if !ok {
 			continue
 		}
 		value = strings.TrimLeft(value, " \t\v\f\r\n")
 		for _, v := range boundaryReadings(value) {
 			add(v)
 		}
-		if strings.HasPrefix(name, "*") {
-			joined.WriteString(firstReading(value))
+		if number, ok := strings.CutPrefix(name, "*"); ok {
+			number, encoded := strings.CutSuffix(strings.TrimSpace(number), "*")
+			if i, err := strconv.Atoi(number); err == nil && i >= 0 {
+				continued[i] = continuedPiece(firstReading(value), encoded)
+			}
 		}
+	}
+	var joined strings.Builder
+	for _, i := range slices.Sorted(maps.Keys(continued)) {
+		joined.WriteString(continued[i])
 	}
 	add(joined.String())
 	return all
+}
+
+// continuedPiece decodes one piece of a continued parameter (RFC 2231 section 4.1).
+func continuedPiece(v string, encoded bool) string {
+	if !encoded {
+		return v
+	}
+	if parts := strings.SplitN(v, "'", 3); len(parts) == 3 {
+		v = parts[2]
+	}
+	return unescapePercent(v)
 }
 
 // boundaryReadings returns the values that readers make of what follows
@@ -104,6 +126,9 @@ func boundaryReadings(value string) []string {
 			readings = append(readings, parts[2], unescapePercent(parts[2]))
 		}
 		readings = append(readings, unescapePercent(v))
+		if word, err := new(mime.WordDecoder).DecodeHeader(v); err == nil && word != v {
+			readings = append(readings, word)
+		}
 	}
 	return readings
 }
@@ -295,7 +320,11 @@ func (s *supersetReader) report(h looseFields, off, end int64) (bool, error) {
 		word: fmt.Sprintf("piece[%d:%d]", off, end), name: h.filename, contentType: h.contentType,
 		transfer: h.transfer, codings: s.w.codingsOf(s.n, h.codings), kind: byMultipart, lenient: true,
 	}
-	return true, s.w.window(s.n, p, off, end)
+	if err := s.w.window(s.n, p, off, end); err != nil || h.length <= 0 || h.length >= end-off {
+		return true, err
+	}
+	h.length, end = 0, off+h.length // for those who go by it
+	return s.report(h, off, end)
 }
 
 // contentStarts returns where the content may begin: after the first empty line
@@ -370,7 +399,7 @@ func cutLine(p []byte, bareCR bool) (line []byte, next int) {
 // salvage looks for pieces in a body that was refused or that may be read
 // leniently; why says what is wrong with it.
 func (w *walk) salvage(n *node, t mediaType, why string) error {
-	lenient := n.lenient || w.limits.LenientMultipart
+	lenient := w.lenient(n, t)
 	head, err := w.head(n)
 	if err != nil {
 		return err
