@@ -3,7 +3,9 @@ package content
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -14,103 +16,70 @@ import (
 // unit reads one character of a charset.
 type unit func(src *bufio.Reader) (rune, error)
 
-// knownCharset reports whether text of a part in this charset is looked into
-// as UTF-8.
-func knownCharset(name string) bool {
-	switch name {
-	case "utf-8", "utf8", "us-ascii", "ascii":
-		return true
-	}
-	return wideCharset(name) != nil || byteCharset(name) != nil
-}
-
-// wideCharset returns the reader of a charset in which not even ASCII is
-// readable as it is.
-func wideCharset(name string) unit {
-	switch name {
-	case "utf-16", "utf-16le", "ucs-2", "unicode", "iso-10646-ucs-2":
-		return readUTF16(le16)
-	case "utf-16be":
-		return readUTF16(be16)
-	case "utf-32", "utf-32le", "ucs-4":
-		return readUTF32(le32)
-	case "utf-32be":
-		return readUTF32(be32)
-	}
-	return nil
-}
-
-// byteCharset returns the reader of a charset of single bytes, of which the
-// lower half is ASCII.
-func byteCharset(name string) unit {
-	switch name {
-	case "iso-8859-1", "iso8859-1", "iso_8859-1", "latin1", "windows-1252", "cp1252":
-		return func(src *bufio.Reader) (rune, error) {
-			c, err := src.ReadByte()
-			if name[0] != 'i' && name[0] != 'l' && c >= 0x80 && c < 0xa0 {
-				return []rune(windows1252)[c-0x80], err
-			}
-			return rune(c), err
-		}
-	}
-	return nil
-}
-
-// windows1252 are the characters 0x80 to 0x9f (WHATWG encoding standard).
-const windows1252 = "€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ"
-
-// opaqueCharset reports whether ASCII means something else in this charset, so
-// that a receiver sees text which we do not.
-func opaqueCharset(name string) bool {
-	switch name {
-	case "utf-7", "unicode-1-1-utf-7", "utf-7-imap", "scsu", "bocu-1", "hz-gb-2312", "utf-ebcdic":
-		return true
-	}
-	for _, p := range []string{"ebcdic", "ibm03", "ibm-03", "cp03", "ibm500", "cp500", "ibm1047", "ibm-1047", "cp1047", "ibm1140", "cp1140", "x-ibm", "cs-ebcdic", "csebcdic", "csibm"} {
-		if strings.HasPrefix(name, p) {
-			return true
-		}
-	}
-	return false
-}
-
 // xmlInEBCDIC is "<?xm" in all of its code pages (XML 1.0, appendix F).
 const xmlInEBCDIC = "\x4c\x6f\xa7\x94"
 
 // lookInText finds the text of n in UTF-8 when it is written in something else,
 // by its byte order mark or its label.
 func (w *walk) lookInText(n *node, t mediaType, head []byte) error {
-	read, skip := unit(nil), 0
-	switch {
-	case bytes.HasPrefix(head, []byte("\xff\xfe\x00\x00")):
-		read, skip = readUTF32(le32), 4
-	case bytes.HasPrefix(head, []byte("\x00\x00\xfe\xff")):
-		read, skip = readUTF32(be32), 4
-	case bytes.HasPrefix(head, []byte("\xff\xfe")):
-		read, skip = readUTF16(le16), 2
-	case bytes.HasPrefix(head, []byte("\xfe\xff")):
-		read, skip = readUTF16(be16), 2
-	case wideCharset(t.charset) != nil:
-		read = wideCharset(t.charset)
-	case n.levels[byMultipart] > 0 && byteCharset(t.charset) != nil:
-		read = byteCharset(t.charset)
-	case opaqueCharset(t.charset), opaqueCharset(declaredCharset(head)), bytes.HasPrefix(head, []byte(xmlInEBCDIC)):
-		w.refuse(n, scan.CauseMalformedBody, "a charset that is not transcoded")
-		return nil
-	default:
-		if read = unmarked(head); read == nil {
+	reads, skip := marked(head)
+	if reads == nil {
+		declared := declaredCharset(head)
+		if slices.ContainsFunc(t.charsets, opaqueCharset) || opaqueCharset(declared) || bytes.HasPrefix(head, []byte(xmlInEBCDIC)) {
+			w.refuse(n, scan.CauseMalformedBody, "a charset that is not transcoded")
 			return nil
 		}
+		for _, name := range t.charsets {
+			reads = append(reads, wideCharset(name)...)
+			if read := byteCharset(name); read != nil && n.levels[byMultipart] > 0 {
+				reads = append(reads, read)
+			}
+		}
+		if escapesCharsets(declared) {
+			reads = append(reads, readISO2022)
+		}
 	}
-	d := decoder{word: "utf-8", open: func(src *bufio.Reader) (io.Reader, func(), error) {
-		_, err := src.Discard(skip)
-		return &transcoder{src: src, read: read}, func() {}, err
-	}}
-	res, err := w.decode(n, d)
-	if err != nil || res.layer == nil {
-		return err
+	if reads == nil {
+		if read := unmarked(head); read != nil {
+			reads = []unit{read}
+		}
 	}
-	return w.layer(n, piece{word: d.word, name: n.obj.Name, contentType: t.essence, kind: byTransfer, lenient: n.lenient}, res.layer)
+	for i, read := range reads {
+		d := decoder{word: "utf-8", open: func(src *bufio.Reader) (io.Reader, func(), error) {
+			_, err := src.Discard(skip)
+			return &transcoder{src: src, read: read}, func() {}, err
+		}}
+		if i > 0 {
+			d.word = fmt.Sprintf("utf-8[%d]", i)
+		}
+		res, err := w.decode(n, d)
+		if err != nil {
+			return err
+		}
+		if res.layer == nil {
+			continue
+		}
+		p := piece{word: d.word, name: n.obj.Name, contentType: t.essence, kind: byTransfer, lenient: n.lenient}
+		if err := w.layer(n, p, res.layer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// marked recognises a byte order mark and tells its size.
+func marked(head []byte) (reads []unit, size int) {
+	switch {
+	case bytes.HasPrefix(head, []byte("\xff\xfe\x00\x00")):
+		return []unit{readUTF32(le32)}, 4
+	case bytes.HasPrefix(head, []byte("\x00\x00\xfe\xff")):
+		return []unit{readUTF32(be32)}, 4
+	case bytes.HasPrefix(head, []byte("\xff\xfe")):
+		return []unit{readUTF16(le16)}, 2
+	case bytes.HasPrefix(head, []byte("\xfe\xff")):
+		return []unit{readUTF16(be16)}, 2
+	}
+	return nil, 0
 }
 
 // unmarked recognises JSON and XML in UTF-16 and UTF-32 without a mark, by the
@@ -201,4 +170,26 @@ func take(src *bufio.Reader, k int) ([]byte, error) {
 	}
 	_, _ = src.Discard(k)
 	return b, nil
+}
+
+// readISO2022 reads ASCII from between the escapes with which ISO 2022 (RFC 1468
+// and its kin) changes charsets. The characters of the other charsets come out as
+// the ASCII that they are written with: no receiver sees them so.
+func readISO2022(src *bufio.Reader) (rune, error) {
+	for {
+		c, err := src.ReadByte()
+		switch {
+		case err != nil:
+			return 0, err
+		case c == 0x0e || c == 0x0f: // shifts
+			continue
+		case c != 0x1b:
+			return rune(c), nil
+		}
+		for c = ' '; c >= ' ' && c < '0'; {
+			if c, err = src.ReadByte(); err != nil {
+				return 0, err
+			}
+		}
+	}
 }

@@ -11,8 +11,8 @@ type mediaType struct {
 	// essence is "type/subtype" in lower case, "" when the value begins with
 	// none.
 	essence string
-	// charset is in lower case.
-	charset string
+	// charsets are those that some receiver may go by, as plainName has them.
+	charsets []string
 	// boundary is set for multipart types that obey the grammar.
 	boundary string
 	// multipart says that some receiver may take the body for multipart.
@@ -64,7 +64,7 @@ func readMediaType(value string) mediaType {
 		}
 	}
 	if !t.multipart {
-		t.charset = strings.ToLower(looseParameter(value, "charset"))
+		t.charsets = charsetsOf(value)
 		return t
 	}
 	t.cause = scan.CauseMalformedBody

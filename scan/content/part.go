@@ -129,8 +129,10 @@ func (h *partHeader) check() string {
 		h.transfer = ""
 		return "unknown transfer encoding"
 	}
-	if c := readMediaType(h.contentType).charset; c != "" && !knownCharset(c) {
-		return "unknown charset of a part"
+	for _, name := range readMediaType(h.contentType).charsets {
+		if !knownCharset(name) {
+			return "unknown charset of a part"
+		}
 	}
 	return ""
 }

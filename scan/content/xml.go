@@ -34,7 +34,8 @@ func beginsHTML(head []byte) bool {
 	return false
 }
 
-// declaredCharset returns the encoding that an XML declaration in head names.
+// declaredCharset returns the encoding that an XML declaration in head names, as
+// plainName has it.
 func declaredCharset(head []byte) string {
 	if !declaresXML(head) {
 		return ""
@@ -46,7 +47,7 @@ func declaredCharset(head []byte) string {
 		return ""
 	}
 	name, _, _ := bytes.Cut(value[1:], value[:1])
-	return strings.ToLower(string(name))
+	return plainName(string(name))
 }
 
 // xml looks into the text of elements, joined across comments, CDATA and
