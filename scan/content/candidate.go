@@ -27,13 +27,15 @@ const (
 // The many short values that decode to noise (identifiers, keys, hashes) are
 // objects up to a number, then gathered into one.
 type candidate struct {
-	w        *walk
-	n        *node
-	word     string
-	everyOne bool // each value of minPiece bytes is an object, whatever it is
-	minimum  int64
-	found    int
-	tokens   int
+	w    *walk
+	n    *node
+	word string
+	// contentType is the label of what is found.
+	contentType string
+	everyOne    bool // each value of minPiece bytes is an object, whatever it is
+	minimum     int64
+	found       int
+	tokens      int
 
 	head   []byte // the first bytes of the value
 	length int64
@@ -356,7 +358,7 @@ func (c *candidate) report(s *sink) error {
 		c.w.refuse(c.n, scan.CauseTooDeep, "embedded content nested beyond the limit")
 		return s.drop()
 	}
-	p := piece{word: fmt.Sprintf("%s[%d]", c.word, c.found), kind: byEmbedding}
+	p := piece{word: fmt.Sprintf("%s[%d]", c.word, c.found), contentType: c.contentType, kind: byEmbedding}
 	c.found++
 	return s.report(p)
 }

@@ -1,6 +1,7 @@
 package content_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -74,6 +75,22 @@ func TestCharsetThatReadersFindElsewhere(t *testing.T) {
 		} {
 			u := unwrap(t, []byte(body), labelled(label), scan.ContentLimits{}, content.Config{})
 			u.wantVerdict(t, scan.OutcomeUnscannable, scan.CauseMalformedBody)
+		}
+	}
+}
+
+// TestFormInAWideCharset has values that are in the charset of the label once they
+// are decoded.
+func TestFormInAWideCharset(t *testing.T) {
+	for name, wide := range map[string]string{"UTF-16LE": in16(string(eicar()), false), "utf-16be": in16(string(eicar()), true)} {
+		var value strings.Builder
+		for i := range len(wide) {
+			fmt.Fprintf(&value, "%%%02x", wide[i])
+		}
+		u := unwrap(t, []byte("a=b&f="+value.String()), labelled("application/x-www-form-urlencoded; charset="+name), scan.ContentLimits{}, content.Config{})
+		u.wantClean(t)
+		if !u.has(eicar()) {
+			t.Errorf("%s: the value is no object; objects %q", name, u.paths)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (w *walk) embedded(n *node, t mediaType, head []byte) error {
 	}{
 		{isJSON(t.essence, first), true, w.json},
 		{isXML(t.essence, first), isXML(t.essence, nil) || declaresXML(first), w.xml},
-		{isURLEncoded(t.essence), true, w.urlencoded},
+		{isURLEncoded(n, first), labelledURLEncoded(n), w.urlencoded},
 	} {
 		if !e.is {
 			continue

@@ -2,19 +2,48 @@ package content
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 )
 
-func isURLEncoded(essence string) bool { return strings.Contains(essence, "urlencoded") }
+// isURLEncoded reports whether a receiver may read n as a form: by its label, as
+// a reader that searches it for the word does, or because it has none, when Rack
+// and CGI programs take every body for one.
+func isURLEncoded(n *node, head []byte) bool {
+	if labelledURLEncoded(n) {
+		return true
+	}
+	inside := n.levels[byMultipart] + n.levels[byEmbedding] + n.levels[byArchive]
+	return n.obj.ContentType == "" && inside == 0 && looksLikeText(head) && bytes.IndexByte(head, '=') >= 0
+}
+
+func labelledURLEncoded(n *node) bool {
+	return strings.Contains(strings.ToLower(n.obj.ContentType), "urlencoded")
+}
+
+// looksLikeForm reports whether text begins as programs write forms: without
+// blanks and controls, which they escape.
+func looksLikeForm(head []byte) bool {
+	return bytes.IndexFunc(head, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`<>"{}`, r) }) < 0
+}
 
 // urlencoded looks into the values of a form: each one of some length is an
-// object. They are decoded once (WHATWG URL standard, section 5.1).
+// object, save where other text may have been taken for a form. They are decoded
+// once (WHATWG URL standard, section 5.1).
 //
 // Senders forget to escape the plus sign of base64, and receivers mend it, so
 // the value with its plus signs kept is looked into as well.
 func (w *walk) urlencoded(n *node) error {
+	head, err := w.head(n)
+	if err != nil {
+		return err
+	}
 	f := formScanner{decoded: newCandidate(w, n, "form"), plus: newCandidate(w, n, "form-plus"), short: newCandidate(w, n, "form-short")}
-	f.decoded.everyOne, f.short.everyOne = true, true
+	f.decoded.everyOne = labelledURLEncoded(n) || looksLikeForm(head)
+	f.short.everyOne = f.decoded.everyOne
+	for _, c := range []*candidate{f.decoded, f.plus, f.short} {
+		c.contentType = textIn(readMediaType(n.obj.ContentType).charsets)
+	}
 	if err := w.blocks(n, f.scan); err != nil {
 		return err
 	}
@@ -27,6 +56,21 @@ func (w *walk) urlencoded(n *node) error {
 		}
 	}
 	return f.plus.close()
+}
+
+// textIn is a label for what a form holds: its charset is that of the values, once
+// they are decoded.
+func textIn(charsets []string) string {
+	var label strings.Builder
+	for _, name := range charsets {
+		if wideCharset(name) != nil {
+			label.WriteString("; charset=" + name)
+		}
+	}
+	if label.Len() == 0 {
+		return ""
+	}
+	return "text/plain" + label.String()
 }
 
 type formScanner struct {
@@ -86,10 +130,19 @@ func (f *formScanner) special(c byte) error {
 			return f.feed(f.byte(c)) // padding that was not escaped
 		}
 		f.value = true
+		if !f.decoded.everyOne {
+			return f.forget() // what stands before the first value of other text
+		}
 		return f.end()
 	}
 	f.value = false
 	return f.end()
+}
+
+// forget drops a name.
+func (f *formScanner) forget() error {
+	f.escape, f.pluses, f.semicolons = nil, false, false
+	return errors.Join(f.decoded.forget(), f.plus.forget(), f.short.forget())
 }
 
 // byte is a slice of one byte that costs no memory; it holds until the next one.
