@@ -2,8 +2,12 @@ package content
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/portcullis-av/portcullis/scan"
 )
 
 // looseFields is what any receiver may read from a header block.
@@ -32,8 +36,7 @@ func readLooseHeader(block []byte) looseFields {
 			h.contentType, h.mime = value, true
 		case "content-transfer-encoding":
 			h.mime = true
-			switch v := strings.ToLower(strings.Trim(value, " \t\"';")); v {
-			case transferBase64, transferQuoted, transferUU, "uuencode", "x-uue", "uue":
+			if v := looseTransfer(value); v != "" {
 				h.transfer = v
 			}
 		case "content-encoding":
@@ -49,53 +52,140 @@ func readLooseHeader(block []byte) looseFields {
 	return h
 }
 
-// isMail reports whether n may be a mail message (RFC 5322) or a saved web page
-// (MHTML), by its label or its first lines.
-func isMail(essence string, head []byte) bool {
-	if essence == "message/rfc822" || essence == "message/global" {
-		return true
+// looseTransfer finds the name of an encoding among comments, parameters and quotes.
+func looseTransfer(value string) string {
+	for _, v := range strings.FieldsFunc(strings.ToLower(value), func(r rune) bool { return strings.ContainsRune(" \t();,\"'", r) }) {
+		switch v {
+		case transferBase64, transferQuoted, transferUU, "uuencode", "x-uue", "uue":
+			return v
+		}
 	}
-	if bytes.HasPrefix(head, []byte("From ")) {
-		return bytes.Contains(head, []byte("\n")) && bytes.Contains(head, []byte(":"))
-	}
-	name, _, ok := bytes.Cut(head[:min(len(head), 64)], []byte(":"))
-	if !ok {
-		return false
-	}
-	switch strings.ToLower(string(name)) {
-	case "received", "return-path", "delivered-to", "from", "to", "date", "subject", "message-id", "mime-version", "content-type",
-		"reply-to", "x-received", "dkim-signature", "arc-seal", "authentication-results", "sender", "cc", "x-mailer", "content-transfer-encoding":
-		return true
-	}
-	return false
+	return ""
 }
 
-// headed reports what follows the header block of a mail message or of an HTTP
-// message within a batch. Mail is read in many ways already, so that its parts
-// are cut in all of them instead of being refused.
-func (w *walk) headed(n *node, word string) error {
-	block := w.u.pools.block()
-	defer w.u.pools.giveBlock(block)
-	raw := (*block)[:min(n.obj.Size, 64<<10)]
-	if err := readAt(n.obj.Content, raw, 0); err != nil {
-		return err
+// isMail reports whether n may be a mail message (RFC 5322) or a saved web page
+// (MHTML), by its label or because it begins like a header.
+func isMail(essence string, head []byte) bool {
+	if isMessage(essence) || bytes.HasPrefix(head, []byte("From ")) {
+		return true
 	}
+	return hasFieldName(head[:min(len(head), 80)])
+}
+
+func isMessage(essence string) bool { return strings.HasPrefix(essence, "message/") }
+
+// isHTTP reports whether n is an HTTP message within another.
+func isHTTP(essence string) bool { return essence == "application/http" || essence == "message/http" }
+
+// maxHeaderBlock is more than any message's header has.
+const maxHeaderBlock = 1 << 20
+
+// headerBlock returns the beginning of n up to its first empty line at least, and
+// whether that lies beyond the limit.
+func (w *walk) headerBlock(n *node) (raw []byte, cut bool, err error) {
+	for size := int64(64 << 10); ; size = maxHeaderBlock {
+		raw = make([]byte, min(n.obj.Size, size))
+		if err := readAt(n.obj.Content, raw, 0); err != nil {
+			return nil, false, err
+		}
+		if emptyLine(raw) >= 0 || int64(len(raw)) == n.obj.Size {
+			return raw, false, nil
+		}
+		if size == maxHeaderBlock {
+			return raw, true, nil
+		}
+	}
+}
+
+// emptyLine returns what follows the first empty line of raw, or -1.
+func emptyLine(raw []byte) int {
 	end := -1
-	for _, style := range []string{"\r\n\r\n", "\n\n", "\n\r\n"} {
+	for _, style := range []string{"\n\r\n", "\n\n"} {
 		if k := bytes.Index(raw, []byte(style)); k >= 0 && (end < 0 || k+len(style) < end) {
 			end = k + len(style)
 		}
+	}
+	return end
+}
+
+// httpMessage reports the body of an HTTP message within a batch.
+func (w *walk) httpMessage(n *node) error {
+	raw, cut, err := w.headerBlock(n)
+	if err != nil {
+		return err
+	}
+	end := emptyLine(raw)
+	if cut {
+		w.refuse(n, scan.CauseMalformedBody, "http: a header longer than the limit")
 	}
 	if end < 0 {
 		return nil
 	}
 	h := readLooseHeader(raw[:end])
-	if word == "mail" && !h.mime {
-		return nil
-	}
 	p := piece{
-		word: word, contentType: h.contentType, transfer: h.transfer, codings: w.codingsOf(n, h.codings),
+		word: "http", contentType: h.contentType, transfer: h.transfer, codings: w.codingsOf(n, h.codings),
 		name: h.filename, kind: byEmbedding, lenient: true,
 	}
 	return w.window(n, p, int64(end), n.obj.Size)
+}
+
+// mail reports what follows the header block of a mail message, wherever a reader
+// may see its end. Mail is read in many ways already, so that its parts are cut in
+// all of them instead of being refused. What only begins like a header is no mail
+// as long as it has no field of MIME.
+func (w *walk) mail(n *node, essence string) error {
+	raw, cut, err := w.headerBlock(n)
+	if err != nil {
+		return err
+	}
+	if cut && (isMessage(essence) || readLooseHeader(raw).mime) {
+		w.refuse(n, scan.CauseMalformedBody, "mail: a header longer than the limit")
+	}
+	word := "mail"
+	for _, start := range mailStarts(raw) {
+		h := readLooseHeader(raw[:start])
+		if !h.mime {
+			continue
+		}
+		p := piece{word: word, contentType: h.contentType, transfer: h.transfer, name: h.filename, kind: byEmbedding, lenient: true}
+		if err := w.window(n, p, int64(start), n.obj.Size); err != nil {
+			return err
+		}
+		word = fmt.Sprintf("mail[%d]", start)
+	}
+	return nil
+}
+
+// mailStarts returns where the content of a mail may begin: behind the empty line,
+// and at the first line that is no field, where Python's reader ends the header.
+// The line that a mailbox puts in front is no part of it.
+func mailStarts(raw []byte) []int {
+	skip := 0
+	if bytes.HasPrefix(raw, []byte("From ")) {
+		_, skip = cutLine(raw, true)
+	}
+	var starts []int
+	for _, bareCR := range []bool{false, true} {
+		odd := false
+		for at := skip; at < len(raw); {
+			line, next := cutLine(raw[at:], bareCR)
+			if len(line) == 0 {
+				starts = append(starts, at+next)
+				break
+			}
+			if !odd && at > skip && line[0] != ' ' && line[0] != '\t' && !hasFieldName(line) {
+				starts, odd = append(starts, at), true
+			}
+			at += next
+		}
+	}
+	slices.Sort(starts)
+	return slices.Compact(starts)
+}
+
+// hasFieldName reports whether a line begins with the name of a field (RFC 5322
+// section 2.2).
+func hasFieldName(line []byte) bool {
+	name, _, ok := bytes.Cut(line, []byte(":"))
+	return ok && len(name) > 0 && bytes.IndexFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }

@@ -27,16 +27,16 @@ func (w *walk) look(n *node) error {
 	if t.essence == "message/partial" {
 		w.refuse(n, scan.CausePartialContent, "a piece of a mail message")
 	}
-	if t.essence == "application/http" {
-		if err := w.headed(n, "http"); err != nil {
+	if isHTTP(t.essence) {
+		if err := w.httpMessage(n); err != nil {
 			return err
 		}
 	} else if !form.multipart && isMail(t.essence, head) {
-		if err := w.headed(n, "mail"); err != nil {
+		if err := w.mail(n, t.essence); err != nil {
 			return err
 		}
 	}
-	if err := w.lookInFiles(n, head, form.multipart || t.essence == "application/http"); err != nil {
+	if err := w.lookInFiles(n, head, form.multipart || isHTTP(t.essence)); err != nil {
 		return err
 	}
 	if err := w.lookInText(n, t, head); err != nil || t.multipart {

@@ -10,6 +10,54 @@ func openQuoted(src *bufio.Reader) (io.Reader, func(), error) {
 	return &quotedReader{src: src}, func() {}, nil
 }
 
+// openTrimmedQuoted leaves out blanks at the ends of lines first (RFC 2045 section
+// 6.7 rule 3).
+func openTrimmedQuoted(src *bufio.Reader) (io.Reader, func(), error) {
+	return &quotedReader{src: bufio.NewReader(&trimmer{src: src})}, func() {}, nil
+}
+
+// maxBlanks is how many blanks in a row are held back: no sender writes more.
+const maxBlanks = 1 << 10
+
+// trimmer leaves out blanks at the ends of lines.
+type trimmer struct {
+	src  *bufio.Reader
+	held []byte // blanks, and the byte behind them
+}
+
+func (t *trimmer) Read(p []byte) (int, error) {
+	for len(t.held) == 0 {
+		if err := t.next(); err != nil {
+			return 0, err
+		}
+	}
+	k := copy(p, t.held)
+	t.held = append(t.held[:0], t.held[k:]...)
+	return k, nil
+}
+
+// next takes bytes up to one that is no blank.
+func (t *trimmer) next() error {
+	for {
+		c, err := t.src.ReadByte()
+		if err != nil {
+			t.held = t.held[:0]
+			return err
+		}
+		switch c {
+		case ' ', '\t':
+			if t.held = append(t.held, c); len(t.held) < maxBlanks {
+				continue
+			}
+			return nil
+		case '\r', '\n':
+			t.held = t.held[:0]
+		}
+		t.held = append(t.held, c)
+		return nil
+	}
+}
+
 // quotedReader decodes quoted-printable. Escapes that are not two hexadecimal
 // digits and blanks at the end of a line are errors, since readers keep or drop
 // them; after an error the rest is passed on as it is, then the error returned.

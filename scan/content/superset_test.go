@@ -131,6 +131,15 @@ func TestMailIsTakenApart(t *testing.T) {
 		"without parts":      "Subject: x\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n" + wrapped(e, 20, "\n"),
 		"quoted-printable":   "Subject: x\nContent-Transfer-Encoding: quoted-printable\n\n=58" + string(e[1:]),
 		"mail inside a mail": "Subject: x\nContent-Type: multipart/mixed; boundary=o\n\n--o\nContent-Type: message/rfc822\n\nSubject: y\nContent-Type: multipart/mixed; boundary=b\n\n" + mixed + "\n--o--\n",
+		"a draft":            "X-Unsent: 1\nSubject: x\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n" + mixed,
+		"with CR":            strings.ReplaceAll("Subject: x\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"+mixed, "\n", "\r"),
+		"a long header":      "Subject: x\nX-Long:" + strings.Repeat(" word\n", 20_000) + "MIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\n=58" + string(e[1:]),
+		"encoding, comment":  "Subject: x\nContent-Transfer-Encoding: (as said) Quoted-Printable\n\n=58" + string(e[1:]),
+		"encoding, more":     "Subject: x\nContent-Transfer-Encoding: quoted-printable; x=y\n\n=58" + string(e[1:]),
+		"blanks in lines":    "Subject: x\nContent-Transfer-Encoding: quoted-printable\n\n=58" + string(e[1:20]) + "= \t\n" + string(e[20:]),
+		"no empty line":      "Subject: x\nContent-Transfer-Encoding: base64\n" + wrapped(e, 20, "\n"),
+		"continued boundary": "Subject: x\nContent-Type: multipart/mixed; boundary*1*=us-ascii''%63d; boundary*0=ab\n\n" + strings.ReplaceAll(mixed, "--b", "--abcd"),
+		"encoded boundary":   "Subject: x\nContent-Type: multipart/mixed; boundary=\"=?utf-8?q?ab?=\"\n\n" + strings.ReplaceAll(mixed, "--b", "--ab"),
 		"uuencode":           "Subject: x\nContent-Type: text/plain\nContent-Transfer-Encoding: x-uuencode\n\n" + uu(e),
 	}
 	for name, body := range rows {
@@ -144,7 +153,26 @@ func TestMailIsTakenApart(t *testing.T) {
 	}
 }
 
+// TestMailWithAHugeHeaderIsRefused has more header than is read; a text that only
+// begins like a header is none.
+func TestMailWithAHugeHeaderIsRefused(t *testing.T) {
+	long := "Subject: x\n" + strings.Repeat("X-Long: words and words\n", 50_000)
+	body := []byte(long + "Content-Transfer-Encoding: quoted-printable\n\n=58" + string(eicar()[1:]))
+	u := unwrap(t, body, labelled("message/rfc822"), scan.ContentLimits{}, content.Config{})
+	u.wantVerdict(t, scan.OutcomeUnscannable, scan.CauseMalformedBody)
+	u = unwrap(t, append([]byte("MIME-Version: 1.0\n"), body...), labelled("text/plain"), scan.ContentLimits{}, content.Config{})
+	u.wantVerdict(t, scan.OutcomeUnscannable, scan.CauseMalformedBody)
+	unwrap(t, []byte(long), labelled("text/plain"), scan.ContentLimits{}, content.Config{}).wantClean(t)
+	unwrap(t, []byte("key: value\nother: value\n\nText.\n"), labelled("text/yaml"), scan.ContentLimits{}, content.Config{}).wantClean(t)
+}
+
 func TestBatchedRequestsAreTakenApart(t *testing.T) {
+	message := lines("POST /Files HTTP/1.1", "X: "+strings.Repeat("y", 70_000), "Content-Encoding: gzip", "", string(gz(t, eicar())))
+	for _, kind := range []string{"application/http; msgtype=request", "message/http"} {
+		u := unwrap(t, []byte(lines("--batch_1", "Content-Type: "+kind, "", message, "--batch_1--", "")), labelled("multipart/mixed; boundary=batch_1"), scan.ContentLimits{}, content.Config{})
+		u.wantClean(t)
+		u.wantObject(t, "body/part[0]/http/gzip", eicar())
+	}
 	body := lines("--batch_1", "Content-Type: application/http", "Content-Transfer-Encoding: binary", "", "POST /Files HTTP/1.1", "Content-Type: application/zip", "",
 		string(zipOf(t, member{name: "a", data: eicar(), method: 8})), "--batch_1--", "")
 	u := unwrap(t, []byte(body), labelled("multipart/mixed; boundary=batch_1"), scan.ContentLimits{}, content.Config{})

@@ -43,9 +43,12 @@ func (w *walk) undoTransfer(n *node) error {
 }
 
 // transferDecoders returns the readings of a transfer encoding. Tolerant
-// readers of base64 differ on the two characters of the URL-safe alphabet.
+// readers of base64 differ on the two characters of the URL-safe alphabet, those of
+// quoted-printable on blanks at the end of a line.
 func transferDecoders(name string, lenient bool) []decoder {
 	switch {
+	case name == transferQuoted && lenient:
+		return []decoder{{transferQuoted, openQuoted}, {"quoted-printable-trimmed", openTrimmedQuoted}}
 	case name == transferQuoted:
 		return []decoder{{transferQuoted, openQuoted}}
 	case name != transferBase64:
