@@ -58,6 +58,7 @@ func All(seed uint64) []Vector {
 	g := &generator{random: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))}
 	g.contentTypes()
 	g.forms()
+	g.readers()
 	g.lenientForms()
 	g.codings()
 	g.zips()
