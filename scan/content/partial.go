@@ -3,6 +3,8 @@ package content
 import (
 	"net/http"
 	"net/url"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -15,7 +17,8 @@ import (
 // target is the path with its query; header returns the values of a header by
 // its lower-case name, joined with a comma, or "". The protocols known are HTTP
 // ranges (RFC 9110 section 14.5), tus 1.0, the IETF draft on resumable uploads,
-// S3, Azure Blob Storage, Google Cloud Storage, ownCloud's chunked WebDAV and
+// S3 and its kin (Backblaze, Alibaba, Tencent), Azure's storages, Google Cloud
+// Storage, Dropbox, WebHDFS, ownCloud's chunked WebDAV, SabreDAV's partial updates and
 // the query parameters of resumable.js, flow.js, Dropzone, Plupload and Fine
 // Uploader. Chunks that are announced inside a form are not seen here.
 func PartialRequest(method, target string, header func(name string) string) (detail string, partial bool) {
@@ -30,12 +33,19 @@ func PartialRequest(method, target string, header func(name string) string) (det
 			return detail, true
 		}
 	}
-	_, query, _ := strings.Cut(target, "?")
-	if detail := partialQuery(query); detail != "" {
+	where, query, _ := strings.Cut(target, "?")
+	if plain, err := url.PathUnescape(where); err == nil {
+		where = plain
+	}
+	where = path.Clean("/" + where)
+	if detail := partialQuery(where, query); detail != "" {
 		return detail, true
 	}
-	if strings.Contains(target, "/dav/uploads/") && method == http.MethodPut {
+	switch {
+	case strings.Contains(where, "/dav/uploads/") && method == http.MethodPut:
 		return "chunked WebDAV", true
+	case strings.Contains(where, "/files/upload_session/"):
+		return "Dropbox", true
 	}
 	return "", false
 }
@@ -73,7 +83,11 @@ func wholeRange(value string) bool {
 // completes an upload is whole.
 func resumable(header func(string) string) string {
 	kind := strings.ToLower(header("content-type"))
-	offset, complete, incomplete := header("upload-offset"), header("upload-complete"), header("upload-incomplete")
+	flag := func(name string) string { // an item may have parameters (RFC 8941 section 3.1.2)
+		v, _, _ := strings.Cut(header(name), ";")
+		return strings.TrimSpace(v)
+	}
+	offset, complete, incomplete := flag("upload-offset"), flag("upload-complete"), flag("upload-incomplete")
 	switch {
 	case strings.Contains(kind, "application/offset+octet-stream"):
 		return "tus"
@@ -95,31 +109,43 @@ func cloudUpload(header func(string) string) string {
 		return "chunked WebDAV"
 	case header("x-ms-page-write") != "", header("x-ms-blob-condition-appendpos") != "":
 		return "Azure Blob Storage"
+	case header("x-bz-part-number") != "":
+		return "Backblaze B2"
+	case header("x-amz-write-offset-bytes") != "":
+		return "S3 append"
+	case header("x-update-range") != "", strings.Contains(strings.ToLower(header("content-type")), "x-sabredav-partialupdate"):
+		return "partial update of WebDAV"
 	}
 	return ""
 }
 
 // partialQuery recognises protocols that number their pieces in the query. A
 // body in one piece only is whole.
-func partialQuery(query string) string {
+func partialQuery(where, query string) string {
 	q, err := url.ParseQuery(query)
 	if err != nil && len(q) == 0 {
 		return ""
 	}
+	is := func(name string, values ...string) bool { // one of them, wherever it is given twice
+		return slices.ContainsFunc(q[name], func(v string) bool { return slices.Contains(values, strings.ToLower(v)) })
+	}
 	has := func(names ...string) bool {
 		for _, n := range names {
-			if q.Get(n) == "" {
+			if !slices.ContainsFunc(q[n], func(v string) bool { return v != "" }) {
 				return false
 			}
 		}
 		return true
 	}
-	if has("partNumber") && has("uploadId") {
+	switch {
+	case has("partNumber") && has("uploadId"):
 		return "S3 multipart upload"
-	}
-	switch strings.ToLower(q.Get("comp")) {
-	case "block", "appendblock", "page":
-		return "Azure Blob Storage"
+	case is("comp", "block", "appendblock", "page", "range"), is("action", "append") && has("position"):
+		return "Azure Storage"
+	case q.Has("append") && has("position"):
+		return "append to an object"
+	case is("op", "append") && strings.HasPrefix(where, "/webhdfs/"):
+		return "WebHDFS"
 	}
 	for _, names := range [][2]string{
 		{"resumableChunkNumber", "resumableTotalChunks"},
@@ -128,7 +154,7 @@ func partialQuery(query string) string {
 		{"chunk", "chunks"},
 		{"qqpartindex", "qqtotalparts"},
 	} {
-		if has(names[0]) && has(names[1]) && q.Get(names[1]) != "1" {
+		if has(names[0], names[1]) && !slices.Equal(q[names[1]], []string{"1"}) {
 			return "chunked upload"
 		}
 	}
