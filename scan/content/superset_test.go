@@ -57,6 +57,7 @@ func TestLenientReadingFindsOddEncodings(t *testing.T) {
 	for name, body := range map[string]string{
 		"base64 in odd spelling":       form(disposition+"\r\ncontent-transfer-ENCODING :\t BASE64 ", b64(e)),
 		"base64 with foreign bytes":    form(disposition+"\r\nContent-Transfer-Encoding: base64", strings.ReplaceAll(b64(e), "V", "!*V")),
+		"base64 with text behind it":   form(disposition+"\r\nContent-Transfer-Encoding: base64", b64(e[:66])+"\r\n--x\r\nMore"),
 		"quoted-printable":             form(disposition+"\r\nContent-Transfer-Encoding: quoted-printable", "=58"+strings.ReplaceAll(string(e[1:]), "=", "=3D")),
 		"uuencode":                     form(disposition+"\r\nContent-Transfer-Encoding: x-uuencode", uu(e)),
 		"compressed part":              form(disposition+"\r\nContent-Encoding: gzip\r\nX: \x01", string(gz(t, e))),
@@ -66,7 +67,7 @@ func TestLenientReadingFindsOddEncodings(t *testing.T) {
 	} {
 		u := unwrap(t, []byte(body), labelled("multipart/form-data; boundary=b"), scan.ContentLimits{LenientMultipart: true}, content.Config{})
 		u.wantClean(t)
-		if !u.has(e) {
+		if !u.has(e) && !u.has(e[:66]) { // in base64 without padding
 			t.Errorf("%s: the payload is no object; objects %q", name, u.paths)
 		}
 	}

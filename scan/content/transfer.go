@@ -43,8 +43,9 @@ func (w *walk) undoTransfer(n *node) error {
 }
 
 // transferDecoders returns the readings of a transfer encoding. Tolerant
-// readers of base64 differ on the two characters of the URL-safe alphabet, those of
-// quoted-printable on blanks at the end of a line.
+// readers of base64 differ on the two characters of the URL-safe alphabet, and some
+// stop at the first foreign one; those of quoted-printable differ on blanks at the
+// end of a line.
 func transferDecoders(name string, lenient bool) []decoder {
 	switch {
 	case name == transferQuoted && lenient:
@@ -54,7 +55,7 @@ func transferDecoders(name string, lenient bool) []decoder {
 	case name != transferBase64:
 		return []decoder{{"uuencode", openUU}}
 	case lenient:
-		return []decoder{{transferBase64, openLooseBase64}, {"base64url", openLooseBase64URL}}
+		return []decoder{{transferBase64, openLooseBase64}, {"base64url", openLooseBase64URL}, {"base64-strict", openBase64}}
 	}
 	return []decoder{{transferBase64, openBase64}}
 }
