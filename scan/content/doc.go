@@ -21,8 +21,8 @@
 // aws-chunked; multipart bodies and their transfer encodings; zip and tar
 // archives, gzip, bzip2, xz and zstd files; base64 in JSON, XML, urlencoded
 // forms and, from 1 KiB on, in any text; uuencode in text; text in UTF-16 and
-// UTF-32; mail messages; batched HTTP messages; compressed messages of gRPC and
-// of Connect's streams.
+// UTF-32; mail messages; batched HTTP messages; the messages of gRPC and of
+// Connect's streams, each compressed one and all of them joined.
 //
 // Where decoders are known to differ, each reading is an object: base64 with
 // padding in the middle or digits of the other alphabet, deflate with and without
