@@ -126,7 +126,11 @@ func (w *walk) httpMessage(n *node) error {
 		word: "http", contentType: h.contentType, transfer: h.transfer, codings: w.codingsOf(n, h.codings),
 		name: h.filename, kind: byEmbedding, lenient: true,
 	}
-	return w.window(n, p, int64(end), n.obj.Size)
+	if err := w.window(n, p, int64(end), n.obj.Size); err != nil || h.length <= 0 || h.length >= n.obj.Size-int64(end) {
+		return err
+	}
+	p.word += "[:length]" // for those who go by it
+	return w.window(n, p, int64(end), int64(end)+h.length)
 }
 
 // mail reports what follows the header block of a mail message, wherever a reader

@@ -60,6 +60,9 @@ func looseBoundaries(contentType string) []string {
 			all = append(all, v)
 		}
 	}
+	if plain := withoutComments(contentType); plain != contentType {
+		contentType += ";" + plain
+	}
 	lower := strings.ToLower(contentType)
 	continued := map[int]string{} // the pieces of RFC 2231
 	for at := 0; ; {
@@ -92,6 +95,23 @@ func looseBoundaries(contentType string) []string {
 	return all
 }
 
+// withoutComments leaves out comments (RFC 822 section 3.4.3).
+func withoutComments(value string) string {
+	var b strings.Builder
+	depth := 0
+	for i := range len(value) {
+		switch c := value[i]; {
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth == 0:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
 // continuedPiece decodes one piece of a continued parameter (RFC 2231 section 4.1).
 func continuedPiece(v string, encoded bool) string {
 	if !encoded {
@@ -107,7 +127,8 @@ func continuedPiece(v string, encoded bool) string {
 // "boundary=".
 func boundaryReadings(value string) []string {
 	plain := cutAt(value, ";")
-	readings := []string{plain, cutAt(value, ","), cutAt(value, " "), cutAt(value, ";, \t"), strings.Trim(plain, `"' `)}
+	token := cursor{rest: value}
+	readings := []string{plain, token.token(), cutAt(value, ","), cutAt(value, " "), cutAt(value, ";, \t"), strings.Trim(plain, `"' `)}
 	quoted := ""
 	if rest, ok := strings.CutPrefix(value, `"`); ok {
 		quoted = cutAt(rest, `"`)

@@ -40,6 +40,7 @@ func TestEveryReadingOfABoundaryIsTried(t *testing.T) {
 		`multipart/form-data; boundary*0=x; boundary*1=y`:      "xy",
 		`multipart/form-data; boundary="x\y"`:                  "xy",
 		`multipart/form-data; boundary='x'`:                    "x",
+		`multipart/form-data; boundary=x=y`:                    "x",
 		`multipart/form-data; boundary = x`:                    "x",
 		`text/plain; boundary=z, multipart/mixed; BOUNDARY=xy`: "xy",
 	} {
@@ -141,6 +142,7 @@ func TestMailIsTakenApart(t *testing.T) {
 		"no empty line":      "Subject: x\nContent-Transfer-Encoding: base64\n" + wrapped(e, 20, "\n"),
 		"continued boundary": "Subject: x\nContent-Type: multipart/mixed; boundary*1*=us-ascii''%63d; boundary*0=ab\n\n" + strings.ReplaceAll(mixed, "--b", "--abcd"),
 		"encoded boundary":   "Subject: x\nContent-Type: multipart/mixed; boundary=\"=?utf-8?q?ab?=\"\n\n" + strings.ReplaceAll(mixed, "--b", "--ab"),
+		"boundary, comment":  "Subject: x\nContent-Type: multipart/mixed (in parts); boundary=(c (d))\"b\"\n\n" + mixed,
 		"uuencode":           "Subject: x\nContent-Type: text/plain\nContent-Transfer-Encoding: x-uuencode\n\n" + uu(e),
 	}
 	for name, body := range rows {
@@ -174,9 +176,12 @@ func TestBatchedRequestsAreTakenApart(t *testing.T) {
 		u.wantClean(t)
 		u.wantObject(t, "body/part[0]/http/gzip", eicar())
 	}
+	u := unwrap(t, []byte(lines("PUT / HTTP/1.1", "Content-Length: 68", "", string(eicar())+"and more")), labelled("application/http"), scan.ContentLimits{}, content.Config{})
+	u.wantClean(t)
+	u.wantObject(t, "body/http[:length]", eicar())
 	body := lines("--batch_1", "Content-Type: application/http", "Content-Transfer-Encoding: binary", "", "POST /Files HTTP/1.1", "Content-Type: application/zip", "",
 		string(zipOf(t, member{name: "a", data: eicar(), method: 8})), "--batch_1--", "")
-	u := unwrap(t, []byte(body), labelled("multipart/mixed; boundary=batch_1"), scan.ContentLimits{}, content.Config{})
+	u = unwrap(t, []byte(body), labelled("multipart/mixed; boundary=batch_1"), scan.ContentLimits{}, content.Config{})
 	u.wantClean(t)
 	u.wantObject(t, "body/part[0]/http/zip[0]", eicar())
 }
