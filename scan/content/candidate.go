@@ -59,6 +59,7 @@ type candidate struct {
 	percent  []byte
 	escaped  byte        // the character that an escape stands for
 	others   [2]*reading // set once decoders part ways
+	spare    []*reading  // that are over
 }
 
 func newCandidate(w *walk, n *node, word string) *candidate {
@@ -246,7 +247,7 @@ func isDataURI(p []byte) bool {
 func (c *candidate) restart() {
 	c.out, c.start, c.quad, c.signs = c.out[:0], c.start[:0], quad{}, 0
 	c.foreign, c.strange, c.blanks, c.kinds, c.prefixed = false, false, false, 0, true
-	c.others = [2]*reading{}
+	c.releaseOthers()
 }
 
 // spill moves decoded bytes on, and gives up on a value that is neither base64
@@ -380,7 +381,8 @@ func (c *candidate) forget() error {
 func (c *candidate) reset() {
 	c.head, c.out, c.start = c.head[:0], c.out[:0], c.start[:0]
 	c.length, c.signs, c.quad = 0, 0, quad{}
-	c.percent, c.escaped, c.others = c.percent[:0], 0, [2]*reading{}
+	c.percent, c.escaped = c.percent[:0], 0
+	c.releaseOthers()
 	c.keep, c.judged, c.given = false, false, false
 	c.foreign, c.strange, c.blanks, c.kinds, c.prefixed = false, false, false, 0, false
 }

@@ -1,7 +1,6 @@
 package content
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 )
@@ -85,48 +84,73 @@ func (c *candidate) fork() (*reading, error) {
 	if err := c.spill(); err != nil || c.given {
 		return nil, err
 	}
-	r := &reading{c: c, quad: c.quad, start: bytes.Clone(c.start)}
-	var err error
-	r.decoded, err = c.decoded.fork()
-	return r, err
+	r := c.newReading()
+	r.quad, r.start = c.quad, append(r.start, c.start...)
+	return r, c.decoded.forkTo(&r.decoded)
+}
+
+// newReading returns an empty reading, if possible one that is over: a form may have
+// as many values as it has bytes.
+func (c *candidate) newReading() *reading {
+	if last := len(c.spare) - 1; last >= 0 {
+		r := c.spare[last]
+		c.spare = c.spare[:last]
+		return r
+	}
+	return &reading{c: c, decoded: sink{w: c.w, n: c.n}}
+}
+
+// release takes back a reading of which nothing is kept.
+func (c *candidate) release(r *reading) {
+	decoded := sink{w: c.w, n: c.n, buf: r.decoded.buf[:0]}
+	*r = reading{c: c, out: r.out[:0], start: r.start[:0], decoded: decoded}
+	c.spare = append(c.spare, r)
+}
+
+// releaseOthers takes back the other readings once they have ended.
+func (c *candidate) releaseOthers() {
+	for i, r := range c.others {
+		if r != nil {
+			c.release(r)
+			c.others[i] = nil
+		}
+	}
 }
 
 func (r *reading) fork() (*reading, error) {
 	if err := r.spill(); err != nil {
 		return nil, err
 	}
-	twin := &reading{c: r.c, quad: r.quad, start: bytes.Clone(r.start), stopped: r.stopped}
-	var err error
-	twin.decoded, err = r.decoded.fork()
-	return twin, err
+	twin := r.c.newReading()
+	twin.quad, twin.start, twin.stopped = r.quad, append(twin.start, r.start...), r.stopped
+	return twin, r.decoded.forkTo(&twin.decoded)
 }
 
-// fork returns a sink with the same bytes.
-func (s *sink) fork() (sink, error) {
-	twin := sink{w: s.w, n: s.n}
+// forkTo writes the same bytes to an empty sink.
+func (s *sink) forkTo(twin *sink) error {
 	if s.body == nil { // all of it is in the buffer, or over a limit
-		twin.buf, twin.over = bytes.Clone(s.buf), s.over
-		return twin, nil
+		twin.buf, twin.over = append(twin.buf, s.buf...), s.over
+		return nil
 	}
 	size := s.total()
 	body, err := s.seal()
 	if err != nil || body == nil {
-		return twin, err
+		return err
 	}
 	block := s.w.u.pools.block()
 	defer s.w.u.pools.giveBlock(block)
 	for off := int64(0); off < size; off += int64(len(*block)) {
 		p := (*block)[:min(size-off, int64(len(*block)))]
 		if err := readAt(body, p, off); err != nil {
-			return twin, err
+			return err
 		}
-		for _, to := range []*sink{s, &twin} {
+		for _, to := range []*sink{s, twin} {
 			if err := to.write(p); err != nil {
-				return twin, err
+				return err
 			}
 		}
 	}
-	return twin, nil
+	return nil
 }
 
 // digit takes a digit for the other readings. The candidate is moved on as well:
@@ -189,6 +213,7 @@ func (r *reading) stop() error {
 	if err != nil {
 		return err
 	}
+	defer r.c.release(twin)
 	twin.out = twin.quad.flush(twin.out)
 	if err := twin.spill(); err != nil || twin.decoded.total() < minPiece {
 		return err
