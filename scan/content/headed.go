@@ -24,6 +24,12 @@ type looseFields struct {
 func readLooseHeader(block []byte) looseFields {
 	var h looseFields
 	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(block))
+	for line := range strings.SplitSeq(text, "\n") { // Django takes folded lines for fields
+		name, value, ok := strings.Cut(line, ":")
+		if ok && isBlank(line[0]) && strings.EqualFold(strings.TrimSpace(name), "content-transfer-encoding") {
+			h.transfer = looseTransfer(value)
+		}
+	}
 	text = strings.NewReplacer("\n ", " ", "\n\t", " ").Replace(text)
 	for line := range strings.SplitSeq(text, "\n") {
 		name, value, ok := strings.Cut(line, ":")
@@ -51,6 +57,8 @@ func readLooseHeader(block []byte) looseFields {
 	}
 	return h
 }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // looseTransfer finds the name of an encoding among comments, parameters and quotes.
 func looseTransfer(value string) string {

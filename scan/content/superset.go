@@ -60,8 +60,11 @@ func looseBoundaries(contentType string) []string {
 			all = append(all, v)
 		}
 	}
-	if plain := withoutComments(contentType); plain != contentType {
-		contentType += ";" + plain
+	// Some leave out comments, some tabs, wherever they stand.
+	for _, plain := range []string{withoutComments(contentType), strings.ReplaceAll(contentType, "\t", "")} {
+		if !strings.HasPrefix(contentType, plain) {
+			contentType += ";" + plain
+		}
 	}
 	lower := strings.ToLower(contentType)
 	continued := map[int]string{} // the pieces of RFC 2231
@@ -353,8 +356,14 @@ func (s *supersetReader) report(h looseFields, off, end int64) (bool, error) {
 func contentStarts(raw []byte) []int {
 	var starts []int
 	for _, style := range []string{"\r\n\r\n", "\n\n", "\r\r", "\n\r\n", "\r\n\n", "\n\r\n\r", "\r\r\n\r\r\n"} {
-		if k := bytes.Index(raw, []byte(style)); k >= 0 {
-			starts = append(starts, k+len(style))
+		k := bytes.Index(raw, []byte(style))
+		if k < 0 {
+			continue
+		}
+		k += len(style)
+		starts = append(starts, k)
+		if _, more := cutLine(raw[k:min(k+2, len(raw))], true); k < len(raw) && (raw[k] == '\r' || raw[k] == '\n') {
+			starts = append(starts, k+more) // Werkzeug leaves a line end out
 		}
 	}
 	for _, bareCR := range []bool{false, true} {

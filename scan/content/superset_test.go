@@ -41,6 +41,7 @@ func TestEveryReadingOfABoundaryIsTried(t *testing.T) {
 		`multipart/form-data; boundary="x\y"`:                  "xy",
 		`multipart/form-data; boundary='x'`:                    "x",
 		`multipart/form-data; boundary=x=y`:                    "x",
+		"multipart/form-data; b\toundary=xy":                   "xy",
 		`multipart/form-data; boundary = x`:                    "x",
 		`text/plain; boundary=z, multipart/mixed; BOUNDARY=xy`: "xy",
 	} {
@@ -58,7 +59,9 @@ func TestLenientReadingFindsOddEncodings(t *testing.T) {
 	for name, body := range map[string]string{
 		"base64 in odd spelling":       form(disposition+"\r\ncontent-transfer-ENCODING :\t BASE64 ", b64(e)),
 		"base64 with foreign bytes":    form(disposition+"\r\nContent-Transfer-Encoding: base64", strings.ReplaceAll(b64(e), "V", "!*V")),
-		"base64 with text behind it":   form(disposition+"\r\nContent-Transfer-Encoding: base64", b64(e[:66])+"\r\n--x\r\nMore"),
+		"a folded encoding":            form(disposition+"\r\n Content-Transfer-Encoding: quoted-printable", "=58"+string(e[1:])),
+		"a line end more":              "--b\r\n\r\n" + disposition + "\r\nX: y\r\r\n" + string(e) + "\r\n--b--\r\n",
+		"base64 with text behind it":   form(disposition+"\r\nContent-Transfer-Encoding: base64", wrapped(e[:66], 20, "\r\n")+"\r\n------We\r\nContent-Type: x"),
 		"quoted-printable":             form(disposition+"\r\nContent-Transfer-Encoding: quoted-printable", "=58"+strings.ReplaceAll(string(e[1:]), "=", "=3D")),
 		"uuencode":                     form(disposition+"\r\nContent-Transfer-Encoding: x-uuencode", uu(e)),
 		"compressed part":              form(disposition+"\r\nContent-Encoding: gzip\r\nX: \x01", string(gz(t, e))),
