@@ -103,7 +103,14 @@ func mutantForm(r *rand.Rand, file []byte) (contentType string, body []byte) {
 		header += "Content-Transfer-Encoding: " + pick(r, "binary", "8bit", "7bit", "x-uuencode") + "\r\n"
 	}
 	note := "--" + b + "\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\nhello\r\n"
-	text := "--" + b + "\r\n" + header + "\r\n" + fileMark + "\r\n"
+	if r.IntN(6) == 0 {
+		header += "Content-Length: " + strconv.Itoa(len(content)) + "\r\n"
+	}
+	held := fileMark
+	if r.IntN(4) == 0 { // within a form of another boundary
+		held = "text\r\n--other\r\n" + header + "\r\n" + fileMark + "\r\n--other--\r\n"
+	}
+	text := "--" + b + "\r\n" + header + "\r\n" + held + "\r\n"
 	text = pick(r, note+text, text+note, text) + "--" + b + "--\r\n"
 	kind := pick(r, "multipart/form-data", "multipart/form-data", "multipart/mixed", "multipart/related") + "; boundary=" + pick(r, b, `"`+b+`"`)
 	tokens := []string{
@@ -112,7 +119,8 @@ func mutantForm(r *rand.Rand, file []byte) (contentType string, body []byte) {
 	}
 	if r.IntN(3) == 0 {
 		kind = edit(r, kind, 1+r.IntN(3), []string{
-			";", " ", "\t", ",", `"`, "'", `\`, "=", "*", "; boundary=other", "; boundary=" + b, "boundary=" + b + ";", "; BOUNDARY=" + b, "; boundary*=utf-8''" + b, "; boundary*0=" + b, "; charset=utf-16", "; x=\"", "multipart/mixed", "(c)", "%" + strconv.FormatInt(int64(b[0]), 16),
+			";", " ", "\t", ",", `"`, "'", `\`, "=", "*", "; boundary=other", "; boundary=" + b, "boundary=" + b + ";", "; BOUNDARY=" + b, "; boundary*=utf-8''" + b, "; boundary*0=" + b, "; charset=utf-16", "; x=\"",
+			"; xboundary=other", "; x=\"; boundary=other;\"", "; x=\"boundary=other\"", "=?utf-8?q?other?=", "; boundary*1=other", "multipart/mixed", "(c)", "%" + strconv.FormatInt(int64(b[0]), 16),
 		})
 		kind = strings.Map(func(c rune) rune {
 			if c == '\r' || c == '\n' || c == 0 {
