@@ -3,6 +3,7 @@ package wrap
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -18,6 +19,18 @@ func escaped(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// jsonBytes writes an array of bytes, or an object when the form has names.
+func jsonBytes(p []byte, form string) string {
+	words := make([]string, len(p))
+	for i, c := range p {
+		words[i] = fmt.Sprintf(strings.Replace(form, "%d", "%[1]d", 1), c, i)
+	}
+	if strings.HasPrefix(form, `"`) {
+		return "{" + strings.Join(words, ",") + "}"
+	}
+	return "[" + strings.Join(words, ",") + "]"
 }
 
 func jsonString(p []byte) string {
@@ -52,6 +65,16 @@ func (g *generator) json() {
 	doc("text after the padding", func(p []byte) string { return `{"f":"` + padded(p) + `QUJD"}` })
 	doc("padding in the middle", func(p []byte) string { e := b64(p); return `{"f":"` + e[:102] + "=" + e[102:] + `"}` })
 	doc("padding after three in the middle", func(p []byte) string { e := b64(p); return `{"f":"` + e[:103] + "=" + e[103:] + `"}` })
+	doc("bytes of a Buffer", func(p []byte) string { return `{"type":"Buffer","data":` + jsonBytes(p, "%d") + `}` })
+	doc("typed array", func(p []byte) string { return jsonBytes(p, `"%[2]d":%[1]d`) })
+	doc("signed bytes", func(p []byte) string {
+		var words []string
+		for _, c := range p {
+			words = append(words, fmt.Sprint(int8(c))) //nolint:gosec // as Java writes them
+		}
+		return `{"f":[` + strings.Join(words, ", ") + `]}`
+	})
+	doc("hexadecimal", func(p []byte) string { return `{"f":"` + hex.EncodeToString(p) + `"}` })
 	doc("array", func(p []byte) string { return `["x",["` + b64(p) + `"]]` })
 	doc("a string alone", func(p []byte) string { return `"` + b64(p) + `"` })
 	doc("as a key", func(p []byte) string { return `{"` + b64(p) + `":1}` })

@@ -22,6 +22,10 @@ func (g *generator) markup() {
 	xml("split by a comment", label, func(p []byte) string { return head + "<f>" + split(b64(p), "<!-- > -- -->") + "</f>" })
 	xml("split by an instruction", label, func(p []byte) string { return head + "<f>" + split(b64(p), "<?a b?>") + "</f>" })
 	xml("character references", label, func(p []byte) string { return head + "<f>" + references.Replace(b64(p)) + "</f>" })
+	xml("references with many zeros", label, func(p []byte) string {
+		return head + "<f>" + strings.NewReplacer("A", "&#00000000000000065;", "B", "&#x000000000000042;").Replace(b64(p)) + "</f>"
+	})
+	xml("hexBinary", label, func(p []byte) string { return head + "<f>" + fmt.Sprintf("%X", p) + "</f>" })
 	xml("attribute", label, func(p []byte) string { return head + `<f data='` + references.Replace(b64(p)) + `' x="y"/>` })
 	xml("hidden by a false quote", label, func(p []byte) string { return head + `<a x='"'/><f>` + b64(p) + `</f><a x='"'/>` })
 	xml("SOAP 1.1", `text/xml; charset=utf-8`, func(p []byte) string {

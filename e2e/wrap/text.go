@@ -21,6 +21,10 @@ func (g *generator) text() {
 	text("html: data URI", "text/html", func(p []byte) string {
 		return `<!doctype html><a download="a.exe" href="data:application/octet-stream;base64,` + b64(p) + `">x</a>`
 	})
+	text("html: data URI in a page in Latin-1", "text/html", func(p []byte) string {
+		return "<!doctype html><title>Stra\xdfe</title><a href=\"data:application/octet-stream;base64," + b64(p) + "\">x</a>"
+	})
+	text("svg: atob", "image/svg+xml", func(p []byte) string { return "<svg xmlns='x'><script>atob('" + b64(p) + "')</script></svg>" })
 	text("html: data URI with percent escapes", "text/html", func(p []byte) string {
 		return `<!doctype html><a href="data:;base64,` + strings.NewReplacer("+", "%2B", "/", "%2F", "=", "%3d").Replace(b64(p)) + `">x</a>`
 	})

@@ -60,11 +60,18 @@ type candidate struct {
 	escaped  byte        // the character that an escape stands for
 	others   [2]*reading // set once decoders part ways
 	spare    []*reading  // that are over
+	hex      hexValue
+
+	apart   int64 // where the last character that is no digit stands
+	longRun bool  // as many digits as a literal has stand in one piece
+	runs    bool  // some value has them, and is no base64 itself
 }
 
 func newCandidate(w *walk, n *node, word string) *candidate {
 	c := &candidate{w: w, n: n, word: word, minimum: minPiece}
 	c.text, c.decoded, c.batch = sink{w: w, n: n}, sink{w: w, n: n}, sink{w: w, n: n}
+	c.hex = hexValue{c: c, out: sink{w: w, n: n}}
+	c.apart = -1
 	return c
 }
 
@@ -74,6 +81,9 @@ func (c *candidate) feed(p []byte) error {
 		c.head = append(c.head, p[:min(room, len(p))]...)
 	}
 	c.length += int64(len(p))
+	if err := c.hex.feed(p); err != nil {
+		return err
+	}
 	if c.keep {
 		if err := c.text.write(p); err != nil {
 			return err
@@ -84,9 +94,29 @@ func (c *candidate) feed(p []byte) error {
 		}
 	}
 	if c.done() {
+		c.measure(p)
 		return nil
 	}
 	return c.decode(p)
+}
+
+// measure looks for long runs of digits in what is not decoded any more.
+func (c *candidate) measure(p []byte) {
+	if c.longRun || c.length < minLiteral {
+		return
+	}
+	from := c.length - int64(len(p))
+	for i, b := range p {
+		if c.w.u.tables.base64[b] >= digitSpace {
+			c.interrupted(from + int64(i))
+		}
+	}
+}
+
+// interrupted notes that the character at pos is no digit.
+func (c *candidate) interrupted(pos int64) {
+	c.longRun = c.longRun || pos-c.apart > minLiteral
+	c.apart = pos
 }
 
 // decideText begins to gather the text if it looks like a file. Everything fed
@@ -195,6 +225,7 @@ func (c *candidate) mark() int {
 
 // other takes the character at pos, which is no digit.
 func (c *candidate) other(b, class byte, pos int64) error {
+	c.interrupted(pos)
 	switch class {
 	case digitSpace:
 		c.blanks = c.blanks || b == ' ' || b == '\t'
@@ -279,6 +310,11 @@ func (c *candidate) spill() error {
 // end ends the value.
 func (c *candidate) end() error {
 	defer c.reset()
+	c.interrupted(c.length)
+	c.runs = c.runs || c.longRun && (c.foreign || c.given)
+	if err := c.hex.end(); err != nil {
+		return err
+	}
 	if err := c.endOthers(); err != nil {
 		return err
 	}
@@ -375,12 +411,14 @@ func (c *candidate) close() error {
 // forget drops the value.
 func (c *candidate) forget() error {
 	c.reset()
-	return errors.Join(c.text.drop(), c.decoded.drop(), c.dropOthers())
+	c.hex.off = true
+	return errors.Join(c.text.drop(), c.decoded.drop(), c.dropOthers(), c.hex.end())
 }
 
 func (c *candidate) reset() {
 	c.head, c.out, c.start = c.head[:0], c.out[:0], c.start[:0]
 	c.length, c.signs, c.quad = 0, 0, quad{}
+	c.apart, c.longRun = -1, false
 	c.percent, c.escaped = c.percent[:0], 0
 	c.releaseOthers()
 	c.keep, c.judged, c.given = false, false, false

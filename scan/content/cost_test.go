@@ -50,6 +50,14 @@ func costly(t testing.TB) map[string]struct {
 		"JSON, padding everywhere":          {labelled("application/json"), fill(`"TVqQAAMAAAAEAAAA=//8AALgAAAA=AAAAQAAAA=AAAAAA-AAAAAAAAAAAA=AAAAAAAAAAAAA_AAAAAAAA=AAAAAAAA",`)},
 		"JSON, one value, signs everywhere": {labelled("application/json"), append([]byte(`{"f":"TVqQAAMAAAAEAAAA`), fill("A-=")...)},
 		"JSON, escapes":                     {labelled("application/json"), append([]byte(`"`), fill(`\u0041`)...)},
+		"JSON, bytes":                       {labelled("application/json"), []byte("[" + strings.Repeat("["+strings.Repeat("144,", 70)+"1],", 3600) + "0]")},
+		"JSON, one array of bytes":          {labelled("application/json"), append([]byte(`[`), fill("7,")...)},
+		"JSON, text with long words":        {labelled("application/json"), fill(`"x!` + strings.Repeat("A", 1400) + `",`)},
+		"JSON, hexadecimal in one value":    {labelled("application/json"), append([]byte(`"`), fill("4d:5a ")...)},
+		"XML, hexadecimal":                  {labelled("text/xml"), []byte(strings.ReplaceAll(names.String(), `{"a":"`, "<a>"))},
+		"gzip, zeros between members":       {labelled(""), fill(string(append(gz(t, []byte("x")), make([]byte, 9)...)))},
+		"tar, stray headers":                {labelled(""), append(noise(512, 1), tar...)},
+		"zips within":                       {labelled(""), append([]byte(compound+strings.Repeat("\x00", 504)), append(zipOf(t, members...), 'x')...)},
 		"JSON, quotes":                      {labelled("application/json"), fill(`"`)},
 		"XML, tags and references":          {labelled("text/xml"), []byte(tags.String())},
 		"XML, declarations":                 {labelled("text/xml"), append([]byte("<!DOCTYPE a ["), fill("<!ENTITY")...)},
@@ -77,6 +85,7 @@ func costly(t testing.TB) map[string]struct {
 		"tar, headers":                      {labelled(""), tar},
 		"zeros":                             {labelled(""), make([]byte, 1<<20)},
 		"zip, many members":                 {labelled(""), zipOf(t, members...)},
+		"no zip, end records":               {labelled(""), append([]byte("GIF"), fill("PK\x05\x06")...)},
 		"zip, end records":                  {labelled(""), append(fill("PK\x05\x06"), "PK\x03\x04"...)},
 	}
 }

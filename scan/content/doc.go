@@ -20,20 +20,25 @@
 // What is taken apart: the content codings gzip, deflate, br, zstd and
 // aws-chunked; multipart bodies and their transfer encodings; zip and tar
 // archives, gzip, bzip2, xz and zstd files; base64 in JSON, XML, urlencoded
-// forms and, from 1 KiB on, in any text; uuencode in text; text in UTF-16 and
-// UTF-32; mail messages; batched HTTP messages; the messages of gRPC and of
-// Connect's streams, each compressed one and all of them joined.
+// forms and, from 1 KiB on, in any text; hexadecimal of 1 KiB in text and in
+// values of JSON and XML, of a known file also less; arrays of bytes in JSON;
+// uuencode in text; text in UTF-16 and UTF-32; mail messages; batched HTTP
+// messages; the messages of gRPC and of Connect's streams, each compressed one
+// and all of them joined.
 //
 // Where decoders are known to differ, each reading is an object: base64 with
 // padding in the middle or digits of the other alphabet, deflate with and without
-// its wrapper, form values with semicolons, tar behind zeros. Which decoders do
+// its wrapper, form values with semicolons, tar behind zeros or within a mebibyte of
+// other bytes, gzip with a faulty header or trailer. Which decoders do
 // was found by comparing with real ones (e2e, TestParsers).
 //
 // What is left to the engines, since the file around it is an object anyway:
 // 7z, RAR and all other archives (encrypted and split ones are recognised where
 // a header says so), documents, disk images. What nobody looks into: scripts
-// that put a file together, percent-encoding in several layers, hexadecimal in
-// JSON, characters of base64 written as HTML references, ascii85, binhex, the fields of protobuf and other binary notations, all
+// that put a file together, values that a receiver joins (the elements of an array,
+// the text around child elements), percent-encoding in several layers, characters of
+// base64 written as HTML references, base32, ascii85, yEnc, binhex, the attachments in
+// TNEF and RTF, the fields of protobuf and other binary notations, all
 // messages of a mailbox but the first.
 //
 // It must not know engines, HTTP, Envoy, or how bodies are kept: it reads an

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -24,11 +25,42 @@ func wrapped(data []byte, n int, end string) string {
 	return b.String() + s + end
 }
 
+// numbers writes bytes one by one; signed as Java has them.
+func numbers(data []byte, first, between, last string, signed bool) string {
+	words := make([]string, len(data))
+	for i, c := range data {
+		words[i] = fmt.Sprint(c)
+		if signed {
+			words[i] = fmt.Sprint(int8(c))
+		}
+	}
+	return first + strings.Join(words, between) + last
+}
+
+// typed is what JSON.stringify makes of a Uint8Array.
+func typed(data []byte) string {
+	words := make([]string, len(data))
+	for i, c := range data {
+		words[i] = fmt.Sprintf(`"%d":%d`, i, c)
+	}
+	return "{" + strings.Join(words, ",") + "}"
+}
+
+// hexLines is what xxd -p writes.
+func hexLines(data []byte) string {
+	var b strings.Builder
+	for ; len(data) > 0; data = data[min(30, len(data)):] {
+		fmt.Fprintf(&b, "%x\n", data[:min(30, len(data))])
+	}
+	return b.String()
+}
+
 func TestFilesInTextAreFound(t *testing.T) {
 	e := eicar()
 	big := noise(5000, 7)
 	references := strings.NewReplacer("W", "&#x57;", "V", "&#86;", "=", "&#061;").Replace(b64(e))
 	form := url.Values{"name": {"x"}, "file": {b64(big)}}.Encode()
+	small := append([]byte("MZ"), noise(90, 9)...)
 	rows := []struct {
 		name, label, body string
 		want              []byte
@@ -61,6 +93,30 @@ func TestFilesInTextAreFound(t *testing.T) {
 		{"PEM", "application/x-pem-file", "-----BEGIN X-----\n" + wrapped(big, 64, "\n") + "-----END X-----\n", big},
 		{"PEM after text", "", "Here it is, as you wished:\n\n" + wrapped(big, 76, "\r\n") + "\r\nBest regards,\r\n", big},
 		{"hexadecimal", "text/plain", "x = " + hex.EncodeToString(big), big},
+		{"HTML in Latin-1", "text/html", "<!doctype html><title>Stra\xdfe</title><a href=\"data:;base64," + b64(big) + "\">", big},
+		{"HTML in Latin-1 without a label", "", "<!doctype html><title>Stra\xdfe</title><a href=\"data:;base64," + b64(big) + "\">", big},
+		{"HTML with NUL", "", "\f<!doctype html><title>\x00</title><a href=\"data:;base64," + b64(big) + "\">", big},
+		{"script with a control character", "text/javascript", "// \x01\natob('" + b64(big) + "')", big},
+		{"PEM after text in Shift JIS", "", "\x83e\x83X\n" + wrapped(big, 64, "\n"), big},
+		{"PEM labelled XML", "text/xml", "hello\n" + wrapped(big, 64, "\n"), big},
+		{"PEM labelled JSON", "application/json", "hello\n" + wrapped(big, 64, "\n"), big},
+		{"page labelled a form", "application/x-www-form-urlencoded", "<!doctype html>\n<a href=\"data:;base64," + b64(big) + "\">", big},
+		{"script in SVG", "image/svg+xml", "<svg xmlns='x'><script>atob('" + b64(big) + "')</script></svg>", big},
+		{"page in JSON", "application/json", `{"html":"<p><a href=\"data:;base64,` + b64(big) + `\">x</a>"}`, big},
+		{"script in JSON", "application/json", `{"js":"x=atob('` + b64(big) + `')"}`, big},
+		{"JSON without quotes", "application/json", `{f:` + base64.RawURLEncoding.EncodeToString(big) + `}`, big},
+		{"XML with references of many zeros", "text/xml", "<f>&#x" + strings.Repeat("0", 300) + "57;&#" + strings.Repeat("0", 30) + "68;" + b64(e)[2:] + "</f>", e},
+		{"XML, hexBinary", "text/xml", "<f>" + strings.ToUpper(hex.EncodeToString(big)) + "</f>", big},
+		{"XML, hexBinary of a small program", "text/xml", "<f>" + hex.EncodeToString(small) + "</f>", small},
+		{"JSON, hexadecimal", "application/json", `{"f":"` + hex.EncodeToString(big) + `"}`, big},
+		{"JSON, bytea", "application/json", `{"f":"\\x` + hex.EncodeToString(big) + `"}`, big},
+		{"JSON, hexadecimal with dashes", "application/json", `{"f":"0X` + strings.TrimSuffix(strings.ReplaceAll(fmt.Sprintf("% X ", big), " ", "-"), "-") + `"}`, big},
+		{"hexadecimal in lines", "text/plain", hexLines(big), big},
+		{"hexadecimal in lines among others", "text/plain", "Dear all,\n\n" + hexLines(big) + "\nregards\n", big},
+		{"JSON, bytes", "application/json", `{"type":"Buffer","data":` + numbers(e, "[", ",", "]", false) + `}`, e},
+		{"JSON, bytes in lines", "application/json", numbers(big, "[\n", ",\n  ", "\n]", false), big},
+		{"JSON, signed bytes", "application/json", `{"n":[1,2,3],"f":` + numbers(small, "[ ", " , ", " ]", true) + `,"g":[256]}`, small},
+		{"JSON, typed array", "application/json", `{"f":` + typed(big) + `}`, big},
 		{"JSON with single quotes", "application/json", `{'f':'` + b64(e) + `'}`, e},
 		{"JSON with comments", "application/json", "{ // don\"t\n \"f\":\"" + b64(e) + "\"}", e},
 		{"UTF-16 XML without a mark", "application/xml", strings.Join(strings.Split(`<?xml version="1.0"?><f>`+b64(e)+`</f>`, ""), "\x00") + "\x00", e},
@@ -110,6 +166,7 @@ func TestOrdinaryTextHasNoObjects(t *testing.T) {
 		"text/css":                          strings.Repeat("a.b-c{color:#fff;margin:0 auto}", 300),
 		"application/xml":                   "<a>" + strings.Repeat("<b c='d'>some words, and more</b>", 300) + "</a>",
 		"application/x-www-form-urlencoded": "name=Some+One&address=" + url.QueryEscape("1, Some Street") + "&token=" + strings.Repeat("a1", 20),
+		"application/json":                  `{"n":[` + strings.Repeat("1,2,300,", 200) + `0],"m":[` + strings.Repeat("1,2.5,", 200) + `0],"k":{"a":1,"b":2},"s":"` + strings.Repeat("0123456789abcdef", 60) + `"}`,
 		"text/csv":                          strings.Repeat("1,2026-11-22,some text,3.14\n", 500),
 	}
 	for label, body := range rows {

@@ -177,7 +177,11 @@ func (r *looseGzip) member() error {
 	if odd {
 		r.cut()
 	}
-	r.data, r.sum, r.size = flate.NewReader(r.src), 0, 0
+	r.sum, r.size = 0, 0
+	if again, ok := r.data.(flate.Resetter); ok {
+		return again.Reset(r.src, nil)
+	}
+	r.data = flate.NewReader(r.src)
 	return nil
 }
 

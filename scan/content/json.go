@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -21,6 +22,7 @@ func isJSON(essence string, head []byte) bool {
 // data make no difference, and there is nothing to nest too deep.
 func (w *walk) json(n *node) error {
 	s := jsonScanner{c: newCandidate(w, n, "json")}
+	s.bytes = byteArray{c: s.c, out: sink{w: w, n: n}}
 	if err := w.blocks(n, s.scan); err != nil {
 		return err
 	}
@@ -30,12 +32,18 @@ func (w *walk) json(n *node) error {
 			return err
 		}
 	}
-	if err := s.c.close(); err != nil || !s.odd {
+	if err := errors.Join(s.bytes.end(), s.c.close()); err != nil {
 		return err
 	}
-	// Not quite JSON: comments, single quotes, line ends in strings. A lenient
-	// reader sees other strings there than we do, so we look at all quotes.
-	return w.literals(n, minQuoted)
+	switch {
+	case s.odd:
+		// Not quite JSON: comments, single or no quotes, line ends in strings. A lenient
+		// reader sees other strings there than we do, so we look at all quotes.
+		return w.literals(n, minQuoted)
+	case s.c.runs: // in a string that is a page or a script
+		return w.literalsOf(n, minLiteral, false)
+	}
+	return nil
 }
 
 // blocks hands all of n to each, block by block.
@@ -64,6 +72,7 @@ type jsonScanner struct {
 	escape []byte // an escape that has begun, from its backslash on
 	high   rune   // the first half of a surrogate pair
 	odd    bool   // something that is no JSON was seen
+	bytes  byteArray
 }
 
 func (s *jsonScanner) scan(p []byte) error {
@@ -71,7 +80,7 @@ func (s *jsonScanner) scan(p []byte) error {
 		var err error
 		switch {
 		case !s.inside:
-			p = s.outside(p)
+			p, err = s.outside(p)
 		case len(s.escape) > 0:
 			p, err = s.unescape(p)
 		default:
@@ -86,15 +95,17 @@ func (s *jsonScanner) scan(p []byte) error {
 
 // outside goes to the next string. Short ones without escapes, as most are, are
 // stepped over at once: nothing of interest fits into them.
-func (s *jsonScanner) outside(p []byte) []byte {
+func (s *jsonScanner) outside(p []byte) ([]byte, error) {
 	for {
 		k := 0
 		for k < len(p) && p[k] != '"' {
-			s.odd = s.odd || p[k] == '\'' || p[k] == '/' || p[k] == '`'
+			c := p[k]
+			// Names and numbers have no other large letter than an E.
+			s.odd = s.odd || c == '\'' || c == '/' || c == '`' || c >= 'A' && c <= 'Z' && c != 'E'
 			k++
 		}
-		if k == len(p) {
-			return nil
+		if err := s.bytes.scan(p[:k]); err != nil || k == len(p) {
+			return nil, err
 		}
 		p = p[k+1:]
 		end := 0
@@ -103,8 +114,10 @@ func (s *jsonScanner) outside(p []byte) []byte {
 		}
 		if end == len(p) || end == minQuoted || p[end] != '"' || !s.c.dull(p[:end]) {
 			s.inside = true
-			return p
+			s.bytes.dead = s.bytes.dead || end != len(p) // a number may go on in the next block
+			return p, nil
 		}
+		s.bytes.key(p[:end])
 		p = p[end+1:]
 	}
 }

@@ -38,9 +38,14 @@ func (w *walk) whole(n *node) error {
 // literals looks for base64 and hexadecimal text anywhere in n: data URIs and
 // script literals of at least minimum characters within a line, and blocks of
 // lines as in PEM. Only long ones count, since every word is base64 to someone.
-func (w *walk) literals(n *node, minimum int) error {
-	s := literalScanner{run: newCandidate(w, n, "run"), block: newCandidate(w, n, "lines"), minimum: minimum, hex: sink{w: w, n: n}}
+func (w *walk) literals(n *node, minimum int) error { return w.literalsOf(n, minimum, true) }
+
+// literalsOf is literals with blocks of lines or without them: within XML and JSON
+// values are looked into as a whole, and a block would be one without its first line.
+func (w *walk) literalsOf(n *node, minimum int, blocks bool) error {
+	s := literalScanner{run: newCandidate(w, n, "run"), block: newCandidate(w, n, "lines"), minimum: minimum, hex: sink{w: w, n: n}, blocks: blocks}
 	s.run.minimum, s.block.minimum = int64(minimum*3/4), int64(minimum*3/4)
+	s.run.hex.c = nil // it has one of its own
 	if err := w.blocks(n, s.scan); err != nil {
 		return err
 	}
@@ -55,6 +60,7 @@ func (w *walk) literals(n *node, minimum int) error {
 // literalScanner goes through text that arrives in blocks.
 type literalScanner struct {
 	minimum int
+	blocks  bool
 	line    []byte // the line so far, unless it is long
 	long    bool   // the line is longer than any of a block
 
@@ -134,7 +140,7 @@ func (s *literalScanner) shortLine(line []byte) error {
 			return err
 		}
 	}
-	if s.length == 0 && len(line) < minLine {
+	if !s.blocks || s.length == 0 && len(line) < minLine {
 		return nil
 	}
 	line = bytes.Trim(line, " \t\r")

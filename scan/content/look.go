@@ -60,9 +60,9 @@ func (w *walk) embedded(n *node, t mediaType, head []byte) error {
 		is, alone bool
 		look      func(*node) error
 	}{
-		{isJSON(t.essence, first), true, w.json},
-		{isXML(t.essence, first), isXML(t.essence, nil) || declaresXML(first), w.xml},
-		{isURLEncoded(n, first), labelledURLEncoded(n), w.urlencoded},
+		{isJSON(t.essence, first), isJSON("", first), w.json},
+		{isXML(t.essence, first), false, w.xml}, // scripts stand in it too
+		{isURLEncoded(n, first), labelledURLEncoded(n) && looksLikeForm(head), w.urlencoded},
 	} {
 		if !e.is {
 			continue
@@ -72,8 +72,14 @@ func (w *walk) embedded(n *node, t mediaType, head []byte) error {
 			return err
 		}
 	}
-	if !plain || !looksLikeText(head) {
+	if !plain || !isText(t.essence, head, first) {
 		return nil
+	}
+	if isXML(t.essence, first) && bytes.HasPrefix(first, []byte("<")) {
+		if err := w.uuencoded(n); err != nil {
+			return err
+		}
+		return w.literalsOf(n, minLiteral, false)
 	}
 	if err := w.whole(n); err != nil {
 		return err
@@ -87,7 +93,7 @@ func (w *walk) embedded(n *node, t mediaType, head []byte) error {
 // lead returns the first bytes of text behind any blanks and the byte order mark,
 // however many there are: receivers of JSON and XML skip them.
 func (w *walk) lead(n *node, head []byte) ([]byte, error) {
-	const blanks = " \t\r\n"
+	const blanks = " \t\f\r\n"
 	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), blanks)
 	if len(head) > 0 || n.obj.Size <= headSize {
 		return head, nil

@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -53,7 +54,18 @@ func textLike(p []byte) bool {
 	return true
 }
 
-// looksLikeText judges a body by its first bytes.
-func looksLikeText(head []byte) bool {
-	return bytes.IndexByte(head, 0) < 0 && textLike(bytes.TrimSuffix(head, []byte{0xef}))
+// isText reports whether n may be read as text: by its label, by the first
+// characters of HTML, or because none of its first bytes is one that text in no
+// charset has (WHATWG MIME sniffing standard, section 3).
+func isText(essence string, head, first []byte) bool {
+	for _, word := range []string{"text/", "html", "xml", "json", "script", "yaml", "urlencoded", "x-pem"} {
+		if strings.Contains(essence, word) {
+			return true
+		}
+	}
+	return beginsHTML(first) || !bytes.ContainsFunc(head, isBinary)
+}
+
+func isBinary(r rune) bool {
+	return r < ' ' && r != '\t' && r != '\n' && r != '\f' && r != '\r' && r != 0x1b
 }

@@ -15,27 +15,29 @@ const maxStray = 1 << 20
 func (w *walk) strayMembers(n *node) error {
 	block := w.u.pools.block()
 	defer w.u.pools.giveBlock(block)
-	found := 0
-	for off, last := int64(tarBlock), int64(0); off+tarBlock < n.obj.Size && off-last < maxStray; {
-		p := (*block)[:min(int64(len(*block))/tarBlock*tarBlock, (n.obj.Size-off)/tarBlock*tarBlock)]
+	blocks := (*block)[:len(*block)/tarBlock*tarBlock]
+	found, last := 0, int64(0)
+	for off := int64(tarBlock); off+tarBlock < n.obj.Size && off-last < maxStray; {
+		p := blocks[:min(int64(len(blocks)), (n.obj.Size-off)/tarBlock*tarBlock)]
 		if err := readAt(n.obj.Content, p, off); err != nil {
 			return err
 		}
-		k := 0
-		for k < len(p) && !isTar(p[k:k+tarBlock]) {
+		k := int64(0)
+		for k < int64(len(p)) {
+			header := p[k : k+tarBlock]
 			k += tarBlock
+			if !isTar(header) {
+				continue
+			}
+			size, err := w.strayMember(n, header, off+k, found)
+			if err != nil {
+				return err
+			}
+			found++
+			k += (size + tarBlock - 1) / tarBlock * tarBlock
+			last = off + k
 		}
-		off += int64(k)
-		if k == len(p) {
-			continue
-		}
-		size, err := w.strayMember(n, p[k:k+tarBlock], off+tarBlock, found)
-		if err != nil {
-			return err
-		}
-		found++
-		off += tarBlock + (size+tarBlock-1)/tarBlock*tarBlock
-		last = off
+		off += k
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ func isURLEncoded(n *node, head []byte) bool {
 		return true
 	}
 	inside := n.levels[byMultipart] + n.levels[byEmbedding] + n.levels[byArchive]
-	return n.obj.ContentType == "" && inside == 0 && looksLikeText(head) && bytes.IndexByte(head, '=') >= 0
+	return n.obj.ContentType == "" && inside == 0 && isText("", head, nil) && bytes.IndexByte(head, '=') >= 0
 }
 
 func labelledURLEncoded(n *node) bool {
@@ -43,6 +43,9 @@ func (w *walk) urlencoded(n *node) error {
 	f.short.everyOne = f.decoded.everyOne
 	for _, c := range []*candidate{f.decoded, f.plus, f.short} {
 		c.contentType = textIn(readMediaType(n.obj.ContentType).charsets)
+		if f.decoded.everyOne {
+			c.hex.c = nil // values are objects, which are looked into
+		}
 	}
 	if err := w.blocks(n, f.scan); err != nil {
 		return err

@@ -200,10 +200,13 @@ func (s *xmlScanner) cdata(p []byte) (int, error) {
 	return 0, s.c.feed(held)
 }
 
-// maxReference is longer than any character reference.
+// maxReference is longer than any character reference without leading zeros.
 const maxReference = 12
 
 func (s *xmlScanner) reference(c byte) error {
+	if h := string(s.held); c == '0' && (h == "#0" || h == "#x0") {
+		return nil // any number of zeros may lead
+	}
 	if c != ';' && len(s.held) < maxReference && c > ' ' && c != '<' && c != '&' {
 		s.held = append(s.held, c)
 		return nil
