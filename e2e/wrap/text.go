@@ -75,6 +75,13 @@ func (g *generator) mail() {
 		"in a mailbox": func(p []byte) string {
 			return "From a@example.net Sun Nov 22 14:00:00 2026\r\n" + attach("base64", b64Lines(p, 76, "\r\n"))
 		},
+		"second in a mailbox": func(p []byte) string {
+			const from = "From a@example.net Sun Nov 22 14:00:00 2026\r\n"
+			return from + "Subject: x\r\n\r\nFrom here on\r\n\r\n" + from + attach("quoted-printable", quotedPrintable(p))
+		},
+		"long header": func(p []byte) string {
+			return strings.Repeat("X-Filler: some words\r\n", 9000) + attach("quoted-printable", quotedPrintable(p))
+		},
 		"saved page":     mhtml,
 		"zip attachment": func(p []byte) string { return attach("base64", b64Lines(zipOf(deflated("a.exe", p)), 76, "\r\n")) },
 		"uuencode in line": func(p []byte) string {

@@ -22,9 +22,9 @@
 // archives, gzip, bzip2, xz and zstd files; base64 in JSON, XML, urlencoded
 // forms and, from 1 KiB on, in any text; hexadecimal of 1 KiB in text and in
 // values of JSON and XML, of a known file also less; arrays of bytes in JSON;
-// uuencode in text; text in UTF-16 and UTF-32; mail messages; batched HTTP
-// messages; the messages of gRPC and of Connect's streams, each compressed one
-// and all of them joined.
+// uuencode in text; text in UTF-16 and UTF-32; mail messages and mailboxes;
+// batched HTTP messages; the messages of gRPC and of Connect's streams, each
+// compressed one and all of them joined.
 //
 // Where decoders are known to differ, each reading is an object: base64 with
 // padding in the middle or digits of the other alphabet, deflate with and without
@@ -38,8 +38,7 @@
 // that put a file together, values that a receiver joins (the elements of an array,
 // the text around child elements), percent-encoding in several layers, characters of
 // base64 written as HTML references, base32, ascii85, yEnc, binhex, the attachments in
-// TNEF and RTF, the fields of protobuf and other binary notations, all
-// messages of a mailbox but the first.
+// TNEF and RTF, the fields of protobuf and other binary notations.
 //
 // It must not know engines, HTTP, Envoy, or how bodies are kept: it reads an
 // [io.ReaderAt] and puts decoded layers into a [scan.Store].

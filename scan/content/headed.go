@@ -23,14 +23,18 @@ type looseFields struct {
 // name.
 func readLooseHeader(block []byte) looseFields {
 	var h looseFields
-	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(block))
+	block = bytes.TrimPrefix(block, []byte(byteOrderMark))
+	text := string(block) // a Replacer would cost more to make than it spares
+	for _, r := range [][2]string{{"\r\n", "\n"}, {"\r", "\n"}} {
+		text = strings.ReplaceAll(text, r[0], r[1])
+	}
 	for line := range strings.SplitSeq(text, "\n") { // Django takes folded lines for fields
 		name, value, ok := strings.Cut(line, ":")
 		if ok && isBlank(line[0]) && strings.EqualFold(strings.TrimSpace(name), "content-transfer-encoding") {
 			h.transfer = looseTransfer(value)
 		}
 	}
-	text = strings.NewReplacer("\n ", " ", "\n\t", " ").Replace(text)
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "\n ", " "), "\n\t", " ")
 	for line := range strings.SplitSeq(text, "\n") {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
@@ -71,14 +75,20 @@ func looseTransfer(value string) string {
 	return ""
 }
 
-// isMail reports whether n may be a mail message (RFC 5322) or a saved web page
-// (MHTML), by its label or because it begins like a header.
+// isMail reports whether n may be a mail message (RFC 5322), a mailbox or a saved web
+// page (MHTML), by its label or because it begins like a header.
 func isMail(essence string, head []byte) bool {
-	if isMessage(essence) || bytes.HasPrefix(head, []byte("From ")) {
+	if isMessage(essence) || essence == "application/mbox" || bytes.HasPrefix(head, []byte(mailboxLine)) {
 		return true
 	}
+	head = bytes.TrimPrefix(head, []byte(byteOrderMark))
 	return hasFieldName(head[:min(len(head), 80)])
 }
+
+// mailboxLine begins the line in front of each message of a mailbox.
+const mailboxLine = "From "
+
+const byteOrderMark = "\xef\xbb\xbf"
 
 func isMessage(essence string) bool { return strings.HasPrefix(essence, "message/") }
 
@@ -173,8 +183,10 @@ func (w *walk) mail(n *node, essence string) error {
 // The line that a mailbox puts in front is no part of it.
 func mailStarts(raw []byte) []int {
 	skip := 0
-	if bytes.HasPrefix(raw, []byte("From ")) {
+	if bytes.HasPrefix(raw, []byte(mailboxLine)) {
 		_, skip = cutLine(raw, true)
+	} else if bytes.HasPrefix(raw, []byte(byteOrderMark)) {
+		skip = len(byteOrderMark)
 	}
 	var starts []int
 	for _, bareCR := range []bool{false, true} {
@@ -199,5 +211,53 @@ func mailStarts(raw []byte) []int {
 // section 2.2).
 func hasFieldName(line []byte) bool {
 	name, _, ok := bytes.Cut(line, []byte(":"))
+	name = bytes.TrimRight(name, " \t")
 	return ok && len(name) > 0 && bytes.IndexFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+}
+
+// mailbox reports the messages of a mailbox (RFC 4155) but the first, which n is read
+// as. Readers differ on whether a blank line must stand in front; what has no header
+// of MIME holds no file.
+func (w *walk) mailbox(n *node) error {
+	var starts []int64
+	line := []byte("\n" + mailboxLine)
+	err := w.each(n, line, len(line), func(h hit) bool {
+		starts = append(starts, h.pos+1)
+		return len(starts) <= w.limits.MaxObjects*16
+	})
+	if err != nil {
+		return err
+	}
+	if len(starts) > w.limits.MaxObjects*16 {
+		w.refuse(n, scan.CauseTooManyObjects, "mail: more messages in a mailbox than the limit")
+		return nil
+	}
+	raw := make([]byte, 8<<10)
+	for i, from := range starts {
+		end := n.obj.Size
+		if i+1 < len(starts) {
+			end = starts[i+1]
+		}
+		p := raw[:min(end-from, int64(len(raw)))]
+		if err := readAt(n.obj.Content, p, from); err != nil {
+			return err
+		}
+		if !hasFiles(p, len(p) < len(raw)) {
+			continue
+		}
+		if err := w.window(n, piece{word: fmt.Sprintf("message[%d]", i+1), kind: byArchive}, from, end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasFiles reports whether a message, of which p is the beginning, may have a header
+// of MIME for any reader.
+func hasFiles(p []byte, whole bool) bool {
+	if !whole && emptyLine(p) < 0 {
+		return true // the header goes on
+	}
+	ends := mailStarts(p)
+	return len(ends) > 0 && readLooseHeader(p[:ends[len(ends)-1]]).mime
 }

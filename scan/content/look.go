@@ -35,6 +35,11 @@ func (w *walk) look(n *node) error {
 		if err := w.mail(n, t.essence); err != nil {
 			return err
 		}
+		if bytes.HasPrefix(head, []byte(mailboxLine)) {
+			if err := w.mailbox(n); err != nil {
+				return err
+			}
+		}
 	}
 	if err := w.lookInFiles(n, head, form.multipart || isHTTP(t.essence)); err != nil {
 		return err

@@ -52,7 +52,7 @@ func (r *uuReader) line() {
 	line = bytes.TrimRight(line, "\r\n")
 	switch {
 	case !r.begun:
-		r.begun = bytes.HasPrefix(line, []byte("begin "))
+		r.begun = bytes.HasPrefix(line, []byte("begin")) && len(line) > 5 && isSpace(line[5])
 	case bytes.Equal(line, []byte("end")):
 		_, _ = r.src.WriteTo(io.Discard)
 		r.err = io.EOF
@@ -67,7 +67,8 @@ func (r *uuReader) line() {
 
 func (r *uuReader) decode(line []byte) { r.out = decodeUULine(line) }
 
-// decodeUULine decodes a line whose first character tells its length.
+// decodeUULine decodes a line whose first character tells its length. Blanks at its
+// end, which stand for zeros, may have been removed on the way.
 func decodeUULine(line []byte) []byte {
 	want := int(line[0]-' ') & 0x3f
 	var out []byte
@@ -78,5 +79,8 @@ func decodeUULine(line []byte) []byte {
 		}
 		out = append(out, v[0]<<2|v[1]>>4, v[1]<<4|v[2]>>2, v[2]<<6|v[3])
 	}
-	return out[:min(want, len(out))]
+	if len(out) < want {
+		return append(out, make([]byte, want-len(out))...)
+	}
+	return out[:want]
 }

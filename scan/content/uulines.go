@@ -29,6 +29,7 @@ type uuScanner struct {
 	held  []byte // the beginning of a line
 	long  bool   // the line is longer than any of interest
 	begun bool
+	ended bool // a line without data was seen
 	found int
 	out   sink
 }
@@ -64,24 +65,32 @@ func (s *uuScanner) line(p []byte) error {
 	switch {
 	case beginsUU(p):
 		err := s.end()
-		s.begun = true
+		s.begun, s.ended = true, false
 		return err
 	case !s.begun:
 		return nil
 	case len(p) == 0 || string(p) == "end" || p[0] < ' ' || p[0] > '`':
 		return s.end()
 	}
-	return s.out.write(decodeUULine(p))
+	data := decodeUULine(p)
+	if len(data) > 0 || s.ended {
+		return s.out.write(data)
+	}
+	// The end to some readers, while others go on to the line that says so.
+	s.ended = true
+	twin := sink{w: s.out.w, n: s.out.n}
+	if err := s.out.forkTo(&twin); err != nil {
+		return err
+	}
+	return s.report(&twin)
 }
 
 // beginsUU recognises "begin 644 name".
 func beginsUU(p []byte) bool {
-	mode, ok := bytes.CutPrefix(p, []byte("begin "))
-	digits := 0
-	for digits < len(mode) && mode[digits] >= '0' && mode[digits] <= '7' {
-		digits++
-	}
-	return ok && digits >= 3 && digits < len(mode) && mode[digits] == ' '
+	rest, ok := bytes.CutPrefix(p, []byte("begin"))
+	mode := bytes.TrimLeft(rest, " \t")
+	name := bytes.TrimLeft(mode, "01234567")
+	return ok && len(mode) < len(rest) && len(name) < len(mode) && len(name) > 1 && isSpace(name[0])
 }
 
 func (s *uuScanner) end() error {
@@ -89,9 +98,13 @@ func (s *uuScanner) end() error {
 		return nil
 	}
 	s.begun = false
-	if s.out.total() < minPiece || s.n.levels[byEmbedding] >= maxEmbedded {
-		return s.out.drop()
+	return s.report(&s.out)
+}
+
+func (s *uuScanner) report(out *sink) error {
+	if out.total() < minPiece || s.n.levels[byEmbedding] >= maxEmbedded {
+		return out.drop()
 	}
 	s.found++
-	return s.out.report(piece{word: fmt.Sprintf("uuencode[%d]", s.found-1), kind: byEmbedding})
+	return out.report(piece{word: fmt.Sprintf("uuencode[%d]", s.found-1), kind: byEmbedding})
 }
