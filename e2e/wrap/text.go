@@ -21,6 +21,10 @@ func (g *generator) text() {
 	text("html: data URI", "text/html", func(p []byte) string {
 		return `<!doctype html><a download="a.exe" href="data:application/octet-stream;base64,` + b64(p) + `">x</a>`
 	})
+	text("text: vCard", "text/vcard", func(p []byte) string {
+		return "BEGIN:VCARD\r\nPHOTO;ENCODING=b;TYPE=JPEG:" + b64Lines(p, 74, "\r\n ") + "\r\nEND:VCARD\r\n"
+	})
+	text("text: base64 in short lines", "text/plain", func(p []byte) string { return "hello,\n\n" + b64Lines(p, 20, "\n") + "\nregards\n" })
 	text("html: data URI in a page in Latin-1", "text/html", func(p []byte) string {
 		return "<!doctype html><title>Stra\xdfe</title><a href=\"data:application/octet-stream;base64," + b64(p) + "\">x</a>"
 	})

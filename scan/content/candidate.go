@@ -23,7 +23,8 @@ const (
 //
 // A well-formed base64 value of at least minPiece bytes is an object. Receivers
 // that skip foreign characters decode nearly every text to something, so a
-// value with such characters counts only if what comes out looks like a file.
+// value with such characters counts only if what comes out looks like a file, or if
+// it is long and has few of them.
 // The many short values that decode to noise (identifiers, keys, hashes) are
 // objects up to a number, then gathered into one.
 type candidate struct {
@@ -52,6 +53,7 @@ type candidate struct {
 	foreign bool // it is not well-formed base64
 	strange bool // other foreign characters than dots
 	blanks  bool
+	aliens  int64 // foreign characters
 	signs   int64 // digits of kindSign
 	kinds   byte  // of all digits
 
@@ -249,6 +251,7 @@ func (c *candidate) other(b, class byte, pos int64) error {
 		return nil
 	}
 	c.foreign = true
+	c.aliens++
 	c.strange = c.strange || b != '.'
 	if len(c.out) < c.mark() {
 		return nil
@@ -276,7 +279,7 @@ func isDataURI(p []byte) bool {
 
 // restart begins decoding anew behind a prefix.
 func (c *candidate) restart() {
-	c.out, c.start, c.quad, c.signs = c.out[:0], c.start[:0], quad{}, 0
+	c.out, c.start, c.quad, c.signs, c.aliens = c.out[:0], c.start[:0], quad{}, 0, 0
 	c.foreign, c.strange, c.blanks, c.kinds, c.prefixed = false, false, false, 0, true
 	c.releaseOthers()
 }
@@ -299,11 +302,14 @@ func (c *candidate) spill() error {
 	if !c.prefixed && isDataURI(c.head) {
 		return nil // before its comma
 	}
-	c.judged = true
 	if c.w.u.tables.hasMagic(c.start) || textLike(c.start) {
+		c.judged = true
 		return nil
 	}
-	c.given = true
+	if c.dense() {
+		return nil // so far
+	}
+	c.judged, c.given = true, true
 	return c.decoded.drop()
 }
 
@@ -339,7 +345,7 @@ func (c *candidate) end() error {
 	switch {
 	case size < minPiece && (!file || size < 16), size < c.minimum && !file:
 		return c.decoded.drop()
-	case c.foreign && (noise || c.isJWT()):
+	case c.foreign && (noise && (size < bigPiece || !c.dense() || c.signs < c.length/16) || c.isJWT()):
 		return c.decoded.drop()
 	case c.blanks && noise && c.signs < c.length/32:
 		return c.decoded.drop() // words
@@ -350,6 +356,10 @@ func (c *candidate) end() error {
 	}
 	return c.report(&c.decoded)
 }
+
+// dense reports whether the value may be base64 with a few foreign characters, as no
+// text is.
+func (c *candidate) dense() bool { return !c.blanks && c.aliens <= c.length/32+1 }
 
 // isJWT recognises a JSON Web Token (RFC 7519): its header is JSON in base64.
 func (c *candidate) isJWT() bool {
@@ -417,7 +427,7 @@ func (c *candidate) forget() error {
 
 func (c *candidate) reset() {
 	c.head, c.out, c.start = c.head[:0], c.out[:0], c.start[:0]
-	c.length, c.signs, c.quad = 0, 0, quad{}
+	c.length, c.signs, c.aliens, c.quad = 0, 0, 0, quad{}
 	c.apart, c.longRun = -1, false
 	c.percent, c.escaped = c.percent[:0], 0
 	c.releaseOthers()

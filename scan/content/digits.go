@@ -28,7 +28,7 @@ func base64Table() [256]byte {
 		switch v := base64Value(byte(i)); {
 		case v >= 0:
 			t[i] = byte(v)
-		case isSpace(byte(i)):
+		case isSpace(byte(i)) || i == '\f' || i == '\v': // browsers skip the first, Python both
 			t[i] = digitSpace
 		case i == '=':
 			t[i] = digitPad

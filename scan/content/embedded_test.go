@@ -46,6 +46,18 @@ func typed(data []byte) string {
 	return "{" + strings.Join(words, ",") + "}"
 }
 
+// uneven is base64 in lines of 50 to 76 characters.
+func uneven(data []byte) string {
+	s := b64(data)
+	var b strings.Builder
+	for i := 0; len(s) > 76; i++ {
+		k := 50 + i*7%27
+		b.WriteString(s[:k] + "\n")
+		s = s[k:]
+	}
+	return b.String() + s
+}
+
 // hexLines is what xxd -p writes.
 func hexLines(data []byte) string {
 	var b strings.Builder
@@ -97,6 +109,11 @@ func TestFilesInTextAreFound(t *testing.T) {
 		{"HTML in Latin-1 without a label", "", "<!doctype html><title>Stra\xdfe</title><a href=\"data:;base64," + b64(big) + "\">", big},
 		{"HTML with NUL", "", "\f<!doctype html><title>\x00</title><a href=\"data:;base64," + b64(big) + "\">", big},
 		{"script with a control character", "text/javascript", "// \x01\natob('" + b64(big) + "')", big},
+		{"base64 in lines of 20", "text/plain", "hello,\n\n" + wrapped(big, 20, "\n") + "\nregards\n", big},
+		{"PEM in uneven lines", "", "-----BEGIN CERTIFICATE-----\n" + uneven(big) + "\n-----END CERTIFICATE-----\n", big},
+		{"LDIF", "text/plain", "dn: x\njpegPhoto:: " + strings.TrimSuffix(wrapped(big, 70, "\n "), " ") + "\ncn: y\n", big},
+		{"vCard", "text/vcard", "BEGIN:VCARD\r\nPHOTO;ENCODING=b;TYPE=JPEG:" + wrapped(big, 74, "\r\n ") + "\r\nEND:VCARD\r\n", big},
+		{"data URI over lines", "text/html", "<!doctype html>" + strings.Repeat("<p>some words</p>\n", 50) + "<a href=\"data:;base64," + strings.TrimSuffix(wrapped(big, 76, "\n\t"), "\n\t") + "\">x</a>", big},
 		{"PEM after text in Shift JIS", "", "\x83e\x83X\n" + wrapped(big, 64, "\n"), big},
 		{"PEM labelled XML", "text/xml", "hello\n" + wrapped(big, 64, "\n"), big},
 		{"PEM labelled JSON", "application/json", "hello\n" + wrapped(big, 64, "\n"), big},
@@ -163,6 +180,7 @@ func TestOrdinaryTextHasNoObjects(t *testing.T) {
 	rows := map[string]string{
 		"text/plain":                        long,
 		"text/html":                         "<html><p>" + long + "</p></html>",
+		"text/x-words":                      "Words, one a line:\n\n" + strings.Repeat("extraordinarily\nincomprehensibilities\ncounterrevolutionaries\n", 100),
 		"text/css":                          strings.Repeat("a.b-c{color:#fff;margin:0 auto}", 300),
 		"application/xml":                   "<a>" + strings.Repeat("<b c='d'>some words, and more</b>", 300) + "</a>",
 		"application/x-www-form-urlencoded": "name=Some+One&address=" + url.QueryEscape("1, Some Street") + "&token=" + strings.Repeat("a1", 20),

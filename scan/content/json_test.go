@@ -60,6 +60,10 @@ func TestFilesInJSONAreFound(t *testing.T) {
 		{"data URI of a long type", `{"f":"DATA:application/vnd.openxmlformats-officedocument.wordprocessingml.document;name=a.docx;base64,` + b64(e) + `"}`, e},
 		{"type and base64 without data:", `{"f":"text/plain;base64,` + b64(e) + `"}`, e},
 		{"foreign characters", `{"f":"` + strings.ReplaceAll(b64(e), "V", "!V") + `"}`, e},
+		{"one foreign character early, no known file", `{"f":"` + b64(big)[:7] + "!" + b64(big)[7:] + `"}`, big},
+		{"foreign characters late, no known file", `{"f":"` + b64(big)[:7000] + "!*" + b64(big)[7000:] + `"}`, big},
+		{"both alphabets, no known file", `{"f":"` + strings.Replace(b64(big), "+", "-", 9) + `"}`, big},
+		{"form feeds, no known file", `{"f":"` + b64(big)[:7000] + `\f` + b64(big)[7000:] + `"}`, big},
 		{"as a key", `{"` + b64(e) + `":1}`, e},
 		{"duplicate keys", `{"f":"x","f":"` + b64(e) + `","f":"y"}`, e},
 		{"in an array of arrays", strings.Repeat("[", 2000) + `"` + b64(e) + `"` + strings.Repeat("]", 2000), e},
@@ -114,6 +118,8 @@ func TestOrdinaryJSONHasNoObjects(t *testing.T) {
 		`{"title":"the quick brown fox jumps over the lazy dog and runs away into the deep dark woods of the north"}`,
 		`{"sha512":"` + strings.Repeat("0123456789abcdef", 8) + `"}`,
 		`{"url":"https://example.net/` + strings.Repeat("some/path/", 20) + `"}`,
+		`{"url":"https://example.net/q?` + strings.Repeat("some=2026-11-28T&path=%2Fa1/b2/c3/&", 80) + `"}`,
+		`{"path":"/usr/lib/` + strings.Repeat("node_modules/some-package-2.31.0/lib/", 60) + `"}`,
 		`{"integrity":"sha512-` + strings.Repeat("aB3+/", 17) + `aB=="}`,
 	} {
 		u := unwrap(t, []byte(body), labelled("application/json"), scan.ContentLimits{}, content.Config{})

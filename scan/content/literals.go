@@ -46,10 +46,12 @@ func (w *walk) literalsOf(n *node, minimum int, blocks bool) error {
 	s := literalScanner{run: newCandidate(w, n, "run"), block: newCandidate(w, n, "lines"), minimum: minimum, hex: sink{w: w, n: n}, blocks: blocks}
 	s.run.minimum, s.block.minimum = int64(minimum*3/4), int64(minimum*3/4)
 	s.run.hex.c = nil // it has one of its own
+	s.loose.c = newCandidate(w, n, "uneven")
+	s.loose.c.minimum = int64(minimum * 3 / 4)
 	if err := w.blocks(n, s.scan); err != nil {
 		return err
 	}
-	for _, last := range []func() error{s.endLine, s.block.end, s.run.close, s.block.close} {
+	for _, last := range []func() error{s.endLine, s.block.end, s.loose.end, s.run.close, s.block.close, s.loose.c.close} {
 		if err := last(); err != nil {
 			return err
 		}
@@ -76,6 +78,7 @@ type literalScanner struct {
 	hexes  int
 
 	block  *candidate
+	loose  looseLines
 	length int // of the lines of the block, 0 outside
 }
 
@@ -123,7 +126,7 @@ func (s *literalScanner) endLine() error {
 		return s.shortLine(line)
 	}
 	s.long = false
-	if err := s.endRun(); err != nil {
+	if err := errors.Join(s.endRun(), s.loose.end()); err != nil {
 		return err
 	}
 	return s.endBlock()
@@ -140,11 +143,14 @@ func (s *literalScanner) shortLine(line []byte) error {
 			return err
 		}
 	}
-	if !s.blocks || s.length == 0 && len(line) < minLine {
+	if !s.blocks {
 		return nil
 	}
 	line = bytes.Trim(line, " \t\r")
 	pure := len(line) > 0 && s.pure(line)
+	if err := s.loose.line(line, pure); err != nil || s.length == 0 && len(line) < minLine {
+		return err
+	}
 	if s.length > 0 && pure && len(line) <= s.length {
 		if err := s.block.feed(line); err != nil || len(line) == s.length {
 			return err
