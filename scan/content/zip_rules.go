@@ -48,6 +48,7 @@ func memberFault(e zipEntry, name []byte, creator byte, attributes uint32) error
 	if creator == unix || creator == macOS {
 		switch mode := attributes >> 16 & 0xf000; mode {
 		case 0, 0x8000, 0x4000: // none, file, directory
+		case 0x1000, 0xf000: // Info-ZIP's for its standard input; old Maven's for folders of its own
 		default:
 			return ambiguous("a member that is no file")
 		}

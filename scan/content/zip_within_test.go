@@ -1,6 +1,7 @@
 package content_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/binary"
 	"slices"
@@ -120,6 +121,16 @@ func fromFront(archive []byte, front int) []byte {
 func TestSignaturesAloneAreNoArchive(t *testing.T) {
 	body := slices.Concat([]byte("\x7fELF"), noise(3000, 1), []byte("PK\x01\x02"), noise(70, 2), []byte("PK\x03\x04PK\x05\x06"), noise(900, 3))
 	unwrap(t, body, labelled(""), scan.ContentLimits{}, content.Config{}).wantClean(t)
+}
+
+// What mysqldump | zip makes, and jars of old versions of Maven.
+func TestOddKindsOfMembersAreAccepted(t *testing.T) {
+	for _, mode := range []uint32{0x1180, 0xffff} {
+		body := zipOf(t, member{name: "-", data: eicar(), method: 8, change: func(h *zip.FileHeader) { h.CreatorVersion = 3 << 8; h.ExternalAttrs = mode << 16 }})
+		u := unwrap(t, body, labelled(""), scan.ContentLimits{}, content.Config{})
+		u.wantClean(t)
+		u.wantObject(t, "body/zip[0]", eicar())
+	}
 }
 
 // Sizes of 64 bits for a small stored member: zip -fz writes them.
