@@ -36,8 +36,8 @@
 // 7z, RAR and all other archives (encrypted and split ones are recognised where
 // a header says so), documents, disk images. What nobody looks into: scripts
 // that put a file together, values that a receiver joins (the elements of an array,
-// the text around child elements), percent-encoding in several layers, characters of
-// base64 written as HTML references, base32, ascii85, yEnc, binhex, the attachments in
+// the text around child elements), percent-encoding in several layers, data URIs that
+// are not in base64, characters of base64 written as HTML references or escapes of a script, base32, ascii85, yEnc, binhex, the attachments in
 // TNEF and RTF, the fields of protobuf and other binary notations.
 //
 // It must not know engines, HTTP, Envoy, or how bodies are kept: it reads an
