@@ -95,6 +95,7 @@ type xmlScanner struct {
 	back     xmlState // where a reference stands
 	quote    byte
 	held     []byte // a reference or the beginning of markup
+	told     []byte // what a reference stands for
 	entities bool
 	subset   bool // a declaration has a part in brackets
 	depth    int  // brackets within a declaration
@@ -214,11 +215,13 @@ func (s *xmlScanner) reference(c byte) error {
 	s.state = s.back
 	if c == ';' {
 		if r, ok := xmlCharacter(string(s.held)); ok {
-			return s.c.feed(utf8.AppendRune(nil, r))
+			s.told = utf8.AppendRune(s.told[:0], r)
+			return s.c.feed(s.told)
 		}
 	}
 	// No reference that we know: its text stands for itself.
-	if err := s.c.feed(append(append([]byte{'&'}, s.held...), ';')); err != nil || c == ';' {
+	s.told = append(append(append(s.told[:0], '&'), s.held...), ';')
+	if err := s.c.feed(s.told); err != nil || c == ';' {
 		return err
 	}
 	return s.scan([]byte{c})
