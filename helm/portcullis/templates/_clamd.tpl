@@ -77,7 +77,7 @@ volumeMounts:
 - name: clamav-tmp
   emptyDir:
     # What clamd unpacks: for each thread twice the largest body.
-    {{- $threads := add 2 (default 10 $c.settings.max_in_flight) }}
+    {{- $threads := add 2 (default 8 $c.settings.max_in_flight) }}
     sizeLimit: {{ include "portcullis.mebibytes" (mul 2 $threads (int64 (include "portcullis.maxBody" .root))) }}
 {{- if .claim }}
 - name: clamav-database

@@ -106,7 +106,7 @@ MaxScanSize {{ max $body (min (mul 4 $body) 1000000000) }}
 AlertExceedsMax yes
 AlertEncrypted yes
 # Two more than Portcullis uses: canaries need one, and so does a scan that was given up.
-MaxThreads {{ add 2 (default 10 $clamd.settings.max_in_flight) }}
+MaxThreads {{ add 2 (default 8 $clamd.settings.max_in_flight) }}
 ConcurrentDatabaseReload yes
 {{- with $clamd.extraConfig }}
 {{ . }}
