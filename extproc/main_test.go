@@ -30,6 +30,7 @@ type door struct {
 	pool    *spool.Pool
 	records chan *gate.Record
 	store   scan.Store
+	log     *slog.Logger // nil: nobody reads it
 }
 
 // engine is a scan.Engine made of a function.
@@ -120,10 +121,13 @@ func (d *door) serve(t testing.TB) grpc.ClientConnInterface {
 	if d.store == nil {
 		d.store = pool
 	}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
 	g := gate.New(gate.Setup{
 		Policies: d, Engines: map[string]scan.Engine{"av": d.engine}, Store: d.store, Unwrap: whole{}, Observer: d,
 	})
-	srv := extproc.NewServer(g, d.config, slog.New(slog.DiscardHandler), extproc.NewMetrics(prometheus.NewRegistry()))
+	srv := extproc.NewServer(g, d.config, d.log, extproc.NewMetrics(prometheus.NewRegistry()))
 	t.Cleanup(func() {
 		if n := g.Open(); n != 0 {
 			t.Errorf("%d exchanges are still open", n)

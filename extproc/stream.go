@@ -123,6 +123,11 @@ func (s *stream) receive() {
 			}
 		}
 		msg, err := receive(s.grpc.RecvMsg)
+		if status.Code(err) == codes.ResourceExhausted {
+			// grpc-go has told Envoy already, which ends the stream as if Envoy had.
+			s.srv.log.Warn("Envoy sent a message above limits.max_receive_message_bytes, and fails closed: raise it, to 1 MiB more than Envoy's buffer limit",
+				slog.String("why", status.Convert(err).Message()))
+		}
 		select {
 		case s.in <- received{msg, err}:
 		case <-s.ctx.Done():
