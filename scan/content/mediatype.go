@@ -137,7 +137,7 @@ func (t *mediaType) readParameters(c *cursor) string {
 // grammar, hence the parameter is there and all of it is ASCII.
 func otherBoundary(value string) bool {
 	const word = "boundary"
-	lower := strings.ToLower(value)
+	lower := lowerASCII(value)
 	named := -1 // where the value of what is called a boundary begins
 	for at := 0; ; {
 		k := strings.Index(lower[at:], word)
@@ -160,6 +160,18 @@ func otherBoundary(value string) bool {
 		first = strings.Index(lower, word)
 	}
 	return first+strings.IndexByte(value[first:], '=') != named // and takes the next "="
+}
+
+// lowerASCII is s in small letters, byte for byte: [strings.ToLower] makes three
+// bytes of each that is no UTF-8, so that places in one are not places in the other.
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 // plainCharset reports whether text in this charset is cut alike by those who

@@ -66,7 +66,7 @@ func looseBoundaries(contentType string) []string {
 			contentType += ";" + plain
 		}
 	}
-	lower := strings.ToLower(contentType)
+	lower := lowerASCII(contentType)
 	continued := map[int]string{} // the pieces of RFC 2231
 	for at := 0; ; {
 		k := strings.Index(lower[at:], "boundary")
