@@ -2,10 +2,7 @@ package app
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"log/slog"
-	"os"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -36,19 +33,9 @@ func buildCache(c *configv1.Cache) (*cache.Cache, error) {
 }
 
 func redisTLS(t *configv1.RedisTLS) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.GetServerName()}
-	if file := t.GetCaFile(); file != "" {
-		pem, err := os.ReadFile(file) //nolint:gosec // the operator's own path
-		if err != nil {
-			return nil, err
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("no PEM certificate in " + file)
-		}
-	}
-	if t.GetCertFile() == "" {
-		return c, nil
+	c, err := dialTLS(t.GetServerName(), t.GetCaFile())
+	if err != nil || t.GetCertFile() == "" {
+		return c, err
 	}
 	pair, err := tls.LoadX509KeyPair(t.GetCertFile(), t.GetKeyFile())
 	if err != nil {

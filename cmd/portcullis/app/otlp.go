@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -107,19 +106,9 @@ func (c *collector) close() {
 
 // otlpTLS is the collector's side of TLS, and ours.
 func otlpTLS(t *configv1.OtlpTLS) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.GetServerName()}
-	if file := t.GetCaFile(); file != "" {
-		pem, err := os.ReadFile(file) //nolint:gosec // the operator's own path
-		if err != nil {
-			return nil, err
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("no PEM certificate in " + file)
-		}
-	}
-	if t.GetCertFile() == "" {
-		return c, nil
+	c, err := dialTLS(t.GetServerName(), t.GetCaFile())
+	if err != nil || t.GetCertFile() == "" {
+		return c, err
 	}
 	own := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(t.GetCertFile(), t.GetKeyFile())
