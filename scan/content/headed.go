@@ -160,8 +160,12 @@ func (w *walk) mail(n *node, essence string) error {
 	if err != nil {
 		return err
 	}
-	if cut && (isMessage(essence) || readLooseHeader(raw).mime) {
+	mentioned := mentionsMIME(raw)
+	if cut && (isMessage(essence) || mentioned && readLooseHeader(raw).mime) {
 		w.refuse(n, scan.CauseMalformedBody, "mail: a header longer than the limit")
+	}
+	if !mentioned {
+		return nil
 	}
 	word := "mail"
 	for _, start := range mailStarts(raw) {
@@ -176,6 +180,26 @@ func (w *walk) mail(n *node, essence string) error {
 		word = fmt.Sprintf("mail[%d]", start)
 	}
 	return nil
+}
+
+// mentionsMIME reports whether the name of a field of MIME may stand in raw: most
+// text that only begins like a header has none, and need not be read line by line.
+func mentionsMIME(raw []byte) bool {
+	for at := 0; ; at++ {
+		k := bytes.IndexByte(raw[at:], '-')
+		if k < 0 {
+			return false
+		}
+		at += k
+		if endsFold(raw[:at], "mime") || endsFold(raw[:at], "content") {
+			return true
+		}
+	}
+}
+
+func endsFold(p []byte, word string) bool {
+	from := len(p) - len(word)
+	return from >= 0 && p[len(p)-1]|0x20 == word[len(word)-1] && strings.EqualFold(string(p[from:]), word)
 }
 
 // mailStarts returns where the content of a mail may begin: behind the empty line,
@@ -257,6 +281,9 @@ func (w *walk) mailbox(n *node) error {
 func hasFiles(p []byte, whole bool) bool {
 	if !whole && emptyLine(p) < 0 {
 		return true // the header goes on
+	}
+	if !mentionsMIME(p) {
+		return false
 	}
 	ends := mailStarts(p)
 	return len(ends) > 0 && readLooseHeader(p[:ends[len(ends)-1]]).mime

@@ -97,13 +97,14 @@ func (s *jsonScanner) scan(p []byte) error {
 // stepped over at once: nothing of interest fits into them.
 func (s *jsonScanner) outside(p []byte) ([]byte, error) {
 	for {
-		k := 0
-		for k < len(p) && p[k] != '"' {
-			c := p[k]
+		k, odd := 0, false
+		for ; k < len(p) && p[k] != '"'; k++ {
 			// Names and numbers have no other large letter than an E.
-			s.odd = s.odd || c == '\'' || c == '/' || c == '`' || c >= 'A' && c <= 'Z' && c != 'E'
-			k++
+			if c := p[k]; c == '\'' || c == '/' || c == '`' || c-'A' < 26 && c != 'E' {
+				odd = true
+			}
 		}
+		s.odd = s.odd || odd
 		if err := s.bytes.scan(p[:k]); err != nil || k == len(p) {
 			return nil, err
 		}

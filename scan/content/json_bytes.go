@@ -25,6 +25,9 @@ const (
 
 func (b *byteArray) scan(p []byte) error {
 	for _, c := range p {
+		if b.dead && (c < '[' || c|0x20 != '{' && c|0x20 != '}') {
+			continue // nothing but the end of the array matters any more
+		}
 		var err error
 		switch {
 		case c >= '0' && c <= '9':

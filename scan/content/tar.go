@@ -37,7 +37,7 @@ func isTar(head []byte) bool {
 		return false
 	}
 	want, ok := tarChecksum(head[148:156])
-	if !ok {
+	if !ok || want > tarBlock*0xff || want < -tarBlock*0x80 { // what no block adds up to
 		return false
 	}
 	var unsigned, signed int64

@@ -88,9 +88,12 @@ func (s *uuScanner) line(p []byte) error {
 // beginsUU recognises "begin 644 name".
 func beginsUU(p []byte) bool {
 	rest, ok := bytes.CutPrefix(p, []byte("begin"))
+	if !ok {
+		return false
+	}
 	mode := bytes.TrimLeft(rest, " \t")
 	name := bytes.TrimLeft(mode, "01234567")
-	return ok && len(mode) < len(rest) && len(name) < len(mode) && len(name) > 1 && isSpace(name[0])
+	return len(mode) < len(rest) && len(name) < len(mode) && len(name) > 1 && isSpace(name[0])
 }
 
 func (s *uuScanner) end() error {
