@@ -105,8 +105,13 @@ func (s *jsonScanner) outside(p []byte) ([]byte, error) {
 			}
 		}
 		s.odd = s.odd || odd
-		if err := s.bytes.scan(p[:k]); err != nil || k == len(p) {
-			return nil, err
+		if k == len(p) {
+			return nil, s.bytes.scan(p)
+		}
+		if k != 1 || p[0] != ':' { // as which it says nothing, and stands before most
+			if err := s.bytes.scan(p[:k]); err != nil {
+				return nil, err
+			}
 		}
 		p = p[k+1:]
 		end := 0

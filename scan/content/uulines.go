@@ -63,7 +63,7 @@ func (s *uuScanner) scan(p []byte) error {
 func (s *uuScanner) line(p []byte) error {
 	p = bytes.TrimRight(p, "\r")
 	switch {
-	case beginsUU(p):
+	case len(p) > 0 && p[0] == 'b' && beginsUU(p):
 		err := s.end()
 		s.begun, s.ended = true, false
 		return err
