@@ -221,7 +221,7 @@ func mailStarts(raw []byte) []int {
 				starts = append(starts, at+next)
 				break
 			}
-			if !odd && at > skip && line[0] != ' ' && line[0] != '\t' && !hasFieldName(line) {
+			if !odd && at > skip && !isBlank(line[0]) && !hasFieldName(line) {
 				starts, odd = append(starts, at), true
 			}
 			at += next

@@ -99,12 +99,12 @@ func (w *walk) embedded(n *node, t mediaType, head []byte) error {
 // however many there are: receivers of JSON and XML skip them.
 func (w *walk) lead(n *node, head []byte) ([]byte, error) {
 	const blanks = " \t\f\r\n"
-	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), blanks)
+	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte(byteOrderMark)), blanks)
 	if len(head) > 0 || n.obj.Size <= headSize {
 		return head, nil
 	}
 	err := w.blocks(n, func(p []byte) error {
-		p = bytes.TrimLeft(bytes.TrimPrefix(p, []byte("\xef\xbb\xbf")), blanks)
+		p = bytes.TrimLeft(bytes.TrimPrefix(p, []byte(byteOrderMark)), blanks)
 		if len(p) == 0 {
 			return nil
 		}
